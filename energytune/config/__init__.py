@@ -1,0 +1,22 @@
+"""Frozen settings: recipe, search space, both training stages, a whole search."""
+
+from energytune.config.grid import snap_to_grid, snapshot_epochs
+from energytune.config.inputs import InputConfig
+from energytune.config.recipe import DIMENSIONS, HEAD_ARCHS, HeadArch, Recipe
+from energytune.config.settings import SearchConfig
+from energytune.config.space import SearchSpace
+from energytune.config.stages import FinetuneConfig, ProbeConfig
+
+__all__ = [
+    "DIMENSIONS",
+    "HEAD_ARCHS",
+    "FinetuneConfig",
+    "HeadArch",
+    "InputConfig",
+    "ProbeConfig",
+    "Recipe",
+    "SearchConfig",
+    "SearchSpace",
+    "snap_to_grid",
+    "snapshot_epochs",
+]

@@ -1,0 +1,63 @@
+"""Frozen settings of head probing, finetuning and a whole search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from energytune.config.space import SearchSpace
+from energytune.config.stages import FinetuneConfig, ProbeConfig
+
+__all__ = ["FinetuneConfig", "ProbeConfig", "SearchConfig"]
+
+
+class SearchConfig(BaseModel):
+    """Everything that defines a search; its fields are those of ``energytune search``.
+
+    Attributes:
+        dataset: Name of the downstream dataset, or a label for a user's own datasets.
+        backbone: Name of the pretrained backbone; None takes the dataset's default.
+        checkpoint: File with the backbone's weights; None takes the backbone's own.
+        weights: ``"default"`` for pretrained weights, ``"none"`` for a random backbone.
+        data_root: Folder under which image datasets lie; None is the user's data folder.
+        space: What is searched, and the protocol of both training stages.
+        n_trials: Number of trials, the two baselines included, >= 1.
+        seed: Seed of sampling, initialisation and batch order.
+        time_budget_s: Wall-clock budget in seconds, confirmation included; None is no limit.
+        concurrency: Trials at once; None fills the CPUs (or GPUs).
+        cpus_per_trial: CPU cores that one trial computes with.
+        gpus_per_trial: GPUs one trial holds, fractions allowed; None uses one where there is one.
+        sampler: ``"tpe"``, ``"gp"`` or ``"random"``.
+        pruner: ``"energy"``, ``"median"`` or ``"none"``.
+        n_confirm_seeds: Seeds on which the winner and both baselines are confirmed.
+        out: Folder of the search.
+        tracking_uri: MLflow tracking server; None is SQLite in the run folder.
+        storage: Optuna storage URL; None is a journal file in the run folder.
+        ray_address: Ray cluster to join; None starts one on this machine.
+        loader_workers: Processes that load images for one trial; None chooses.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    backbone: str | None = None
+    checkpoint: Path | None = None
+    weights: Literal["default", "none"] = "default"
+    data_root: Path | None = None
+    space: SearchSpace
+    n_trials: int = Field(default=30, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    time_budget_s: float | None = Field(default=None, gt=0)
+    concurrency: int | None = Field(default=None, ge=1)
+    cpus_per_trial: int = Field(default=1, ge=1)
+    gpus_per_trial: float | None = Field(default=None, ge=0)
+    sampler: Literal["tpe", "gp", "random"] = "tpe"
+    pruner: Literal["energy", "median", "none"] = "energy"
+    n_confirm_seeds: int = Field(default=3, ge=1)
+    out: Path
+    tracking_uri: str | None = None
+    storage: str | None = None
+    ray_address: str | None = None
+    loader_workers: int | None = Field(default=None, ge=0)

@@ -1,0 +1,5 @@
+"""The two training stages and what they need: features, head probing, finetuning."""
+
+from energytune.training.records import FinetuneEpoch, ProbeSnapshot
+
+__all__ = ["FinetuneEpoch", "ProbeSnapshot"]

@@ -1,0 +1,49 @@
+"""What the two training stages yield."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FinetuneEpoch", "ProbeSnapshot"]
+
+
+@dataclass(frozen=True)
+class ProbeSnapshot:
+    """Head probing seen at the end of an epoch (0 = the random head).
+
+    Attributes:
+        epoch: Number of finished probing epochs, >= 0.
+        train_acc: HP-train-accuracy, in [0, 1], in evaluation mode.
+        train_loss: Cross-entropy on the training set without smoothing, in nats.
+        valid_acc: HP-valid-accuracy, in [0, 1].
+        valid_loss: Cross-entropy on the validation set without smoothing, in nats.
+        aie: Average initial energy on the training set, in [0, sqrt(2)].
+        head_norm: L2 norm of all head parameters (tail of ``reinit_depth`` included).
+    """
+
+    epoch: int
+    train_acc: float
+    train_loss: float
+    valid_acc: float
+    valid_loss: float
+    aie: float
+    head_norm: float
+
+
+@dataclass(frozen=True)
+class FinetuneEpoch:
+    """One finetuning epoch.
+
+    Attributes:
+        epoch: From 1.
+        train_loss: Mean loss over the epoch's batches while training, in nats.
+        train_acc: Accuracy over the epoch's batches while training, in [0, 1].
+        valid_loss: Cross-entropy on the validation set after the epoch, in nats.
+        valid_acc: Validation accuracy after the epoch, in [0, 1].
+    """
+
+    epoch: int
+    train_loss: float
+    train_acc: float
+    valid_loss: float
+    valid_acc: float

@@ -1,0 +1,31 @@
+"""One trial end to end, its records, and the protocols through which the rim plugs in."""
+
+from energytune.trial.jobs import Idle, JobSource, Observer, RunJob, run_inline
+from energytune.trial.records import (
+    EpochsDone,
+    Event,
+    Finished,
+    Job,
+    ProbeDone,
+    Role,
+    State,
+    TestResult,
+    TrialRecord,
+)
+
+__all__ = [
+    "EpochsDone",
+    "Event",
+    "Finished",
+    "Idle",
+    "Job",
+    "JobSource",
+    "Observer",
+    "ProbeDone",
+    "Role",
+    "RunJob",
+    "State",
+    "TestResult",
+    "TrialRecord",
+    "run_inline",
+]

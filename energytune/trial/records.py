@@ -1,0 +1,159 @@
+"""What a trial tells: plain frozen records that travel between processes as they are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from energytune.config import Recipe
+from energytune.training import FinetuneEpoch, ProbeSnapshot
+
+__all__ = [
+    "EpochsDone",
+    "Event",
+    "Finished",
+    "Job",
+    "ProbeDone",
+    "Role",
+    "State",
+    "TestResult",
+    "TrialRecord",
+]
+
+Role = Literal["baseline_tau_0", "baseline_tau_max", "search", "confirm"]
+State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run.
+
+    Attributes:
+        id: Unique within a search and usable as a file name: ``"t007"``, ``"c1-s1002"``.
+        number: Number of the study's trial, >= 0; for a confirmation, that of its recipe's trial.
+        recipe: What to run, in canonical form.
+        seed: Seed of initialisation and batch order.
+        role: Why it is run. Only a ``"confirm"`` job reads the test split and keeps its weights.
+    """
+
+    id: str
+    number: int
+    recipe: Recipe
+    seed: int
+    role: Role = "search"
+
+
+@dataclass(frozen=True)
+class ProbeDone:
+    """Head probing has ended; sent once, before the first finetuning epoch.
+
+    Attributes:
+        snapshots: One per grid epoch <= tau, ascending; the last one is at tau.
+        seconds: Wall-clock seconds this took.
+        n_epochs_run: Probing epochs that were really run (the rest came from snapshots).
+    """
+
+    snapshots: tuple[ProbeSnapshot, ...]
+    seconds: float
+    n_epochs_run: int
+
+
+@dataclass(frozen=True)
+class EpochsDone:
+    """One or more finetuning epochs, ascending."""
+
+    epochs: tuple[FinetuneEpoch, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Evaluation on the test split of one confirmed model.
+
+    Attributes:
+        accuracy: Share of correct test images, in [0, 1].
+        loss: Mean cross-entropy in nats.
+        correct: Per test example, in the split's order, whether it was correct.
+    """
+
+    __test__ = False  # not a pytest class
+
+    accuracy: float
+    loss: float
+    correct: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A trial has run to its end; its last event.
+
+    Attributes:
+        objective: Best validation accuracy over the finetuning epochs, in [0, 1].
+        best_epoch: Epoch of it, from 1; ties go to the lower validation loss, then the earlier.
+        best_valid_loss: Validation loss at that epoch, in nats.
+        adaptation: ``feature_distance``, ``feature_cosine``, ``feature_dot``, ``feature_norm``.
+        test: Only for confirmation jobs.
+        model_path: Absolute path of the safetensors weights; only for confirmation jobs.
+        seconds: Wall-clock seconds of adaptation metrics, test and saving.
+    """
+
+    objective: float
+    best_epoch: int
+    best_valid_loss: float
+    adaptation: dict[str, float]
+    test: TestResult | None = None
+    model_path: str | None = None
+    seconds: float = 0.0
+
+
+Event = ProbeDone | EpochsDone | Finished
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, one row: what the study, MLflow and the report are told.
+
+    Attributes:
+        job: What was run.
+        state: COMPLETE, PRUNED or FAIL.
+        reason: Why it was pruned or failed; empty if complete.
+        snapshots: Probing snapshots (HP-train-acc, HP-valid-acc, AIE, head norm, ...).
+        epochs: Finetuning epochs that were run.
+        finished: The end's numbers; None unless complete.
+        seconds_hp: Wall-clock seconds of head probing.
+        seconds_ft: Wall-clock seconds of finetuning.
+        n_hp_epochs_run: Probing epochs that were not served from snapshots.
+        started_ms: Start, milliseconds since the epoch.
+        ended_ms: End, milliseconds since the epoch.
+        duplicate_of: Number of the trial that this one repeats; it was not run again.
+    """
+
+    job: Job
+    state: State
+    reason: str = ""
+    snapshots: tuple[ProbeSnapshot, ...] = ()
+    epochs: tuple[FinetuneEpoch, ...] = ()
+    finished: Finished | None = None
+    seconds_hp: float = 0.0
+    seconds_ft: float = 0.0
+    n_hp_epochs_run: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    duplicate_of: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def objective(self) -> float | None:
+        """Best validation accuracy in [0, 1] of a complete trial, else None."""
+        return self.finished.objective if self.finished else None
+
+    @property
+    def probe(self) -> ProbeSnapshot | None:
+        """The snapshot at the end of probing, None if probing did not end."""
+        return self.snapshots[-1] if self.snapshots else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the record as JSON values; ``job.recipe`` becomes a dict."""
+        plain = asdict(self)
+        plain["job"]["recipe"] = self.job.recipe.to_dict()
+        return plain
