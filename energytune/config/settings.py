@@ -23,6 +23,8 @@ class SearchConfig(BaseModel):
         weights: ``"default"`` for pretrained weights, ``"none"`` for a random backbone.
         data_root: Folder under which image datasets lie; None is the user's data folder.
         space: What is searched, and the protocol of both training stages.
+        baseline_taus: The baselines' tau; None takes 0 (if the space has it) and the space's
+            largest. Kept apart from the space so that fixing tau does not lose the baselines.
         n_trials: Number of trials, the two baselines included, >= 1.
         seed: Seed of sampling, initialisation and batch order.
         time_budget_s: Wall-clock budget in seconds, confirmation included; None is no limit.
@@ -47,6 +49,7 @@ class SearchConfig(BaseModel):
     weights: Literal["default", "none"] = "default"
     data_root: Path | None = None
     space: SearchSpace
+    baseline_taus: tuple[int, ...] | None = None
     n_trials: int = Field(default=30, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
     time_budget_s: float | None = Field(default=None, gt=0)
