@@ -1,0 +1,1 @@
+"""Records in, tables and figures out: pure functions that read no service and no file."""

@@ -1,0 +1,192 @@
+"""Figures of a search. Each returns a matplotlib ``Figure`` and touches no global state.
+
+Colours are those of [Okabe2008]_, which stay apart for colour-blind readers; markers tell the
+same as the colours, so that the figures also work in black and white.
+
+References:
+    .. [Okabe2008] M. Okabe, K. Ito. Color universal design (2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from energytune.errors import ConfigError
+from energytune.report.tables import energy_map
+from energytune.trial import TrialRecord
+
+__all__ = ["plot_curves", "plot_energy", "plot_energy_map", "plot_tau"]
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_LINES = ("-", "--", "-.", ":")
+
+
+def plot_tau(records: Sequence[TrialRecord]) -> Figure:
+    """Plots the finetuned validation accuracy against tau, on a log axis that has 0.
+
+    Args:
+        records: Trials of a search; those that are not complete are left out.
+
+    Raises:
+        ConfigError: No trial is complete.
+    """
+    figure, axes = _figure()
+    _scatter(axes, [(float(r.job.recipe.tau), r) for r in _complete(records)])
+    _tau_axis(axes)
+    axes.set_title("Finetuned accuracy against head-probing epochs")
+    return figure
+
+
+def plot_energy(records: Sequence[TrialRecord]) -> Figure:
+    """Plots the finetuned validation accuracy against the adaptation energy (AIE).
+
+    Args:
+        records: Trials of a search; those that are not complete are left out.
+
+    Raises:
+        ConfigError: No trial is complete.
+    """
+    figure, axes = _figure()
+    _scatter(axes, [(r.probe.aie, r) for r in _complete(records) if r.probe is not None])
+    axes.set_xlabel("adaptation energy after head probing (AIE)")
+    axes.set_title("Finetuned accuracy against adaptation energy")
+    return figure
+
+
+def plot_curves(records: Sequence[TrialRecord], n_best: int = 5) -> Figure:
+    """Plots validation accuracy by finetuning epoch: every trial thin, the best ones in colour.
+
+    Args:
+        records: Trials of a search, pruned ones included.
+        n_best: Number of complete trials that are named in the legend, >= 1; the baselines are
+            always named.
+
+    Raises:
+        ConfigError: No trial has a finetuning epoch.
+    """
+    drawn = [r for r in records if r.epochs and r.duplicate_of is None]
+    if not drawn:
+        raise ConfigError("plot_curves needs a trial with a finetuning epoch; there is none yet.")
+    ranked = sorted(
+        (r for r in drawn if r.objective is not None), key=lambda r: -(r.objective or 0.0)
+    )
+    named = [r for r in drawn if r.job.role.startswith("baseline")]
+    named += [r for r in ranked[:n_best] if r not in named]
+    figure, axes = _figure()
+    for record in drawn:
+        if record not in named:
+            axes.plot(*_curve(record), color="#BBBBBB", linewidth=0.7, zorder=1)
+    for i, record in enumerate(named):
+        axes.plot(
+            *_curve(record),
+            color=_COLOURS[i % len(_COLOURS)],
+            linestyle=_LINES[i % len(_LINES)],
+            label=f"t{record.job.number:03d} {record.job.recipe.label()}",
+        )
+    _accuracy_axis(axes)
+    axes.set_xlabel("finetuning epoch")
+    axes.set_title("Validation accuracy while finetuning")
+    axes.legend(fontsize="small")
+    return figure
+
+
+def plot_energy_map(records: Sequence[TrialRecord]) -> Figure:
+    """Plots HP-train-accuracy and AIE against tau, one line a head trajectory.
+
+    Args:
+        records: Trials of a search.
+
+    Raises:
+        ConfigError: No trial has finished its probing.
+    """
+    frame = energy_map(records)
+    if frame.empty:
+        raise ConfigError("plot_energy_map needs a trial that has probed; there is none yet.")
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    groups = frame.groupby(["head_arch", "label_smoothing", "reinit_depth"], sort=True)
+    for i, ((head, smoothing, depth), lines) in enumerate(groups):
+        style = {
+            "color": _COLOURS[i % len(_COLOURS)],
+            "marker": _MARKERS[i % len(_MARKERS)],
+            "linestyle": _LINES[(i // len(_COLOURS)) % len(_LINES)],
+            "markersize": 3.5,
+        }
+        name = f"{head} ls={smoothing:g} k={depth}"
+        left.plot(lines["tau"], lines["hp_train_acc"], label=name, **style)
+        right.plot(lines["tau"], lines["aie"], **style)
+    for axes in (left, right):
+        _tau_axis(axes)
+        axes.grid(alpha=0.3)
+    left.set_ylabel("HP-train-acc")
+    left.yaxis.set_major_formatter(PercentFormatter(1.0))
+    right.set_ylabel("adaptation energy (AIE)")
+    figure.suptitle("Energy map: what head probing leaves to the backbone")
+    figure.legend(loc="outside lower center", ncols=3, fontsize="small")
+    return figure
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _complete(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    complete = [r for r in records if r.objective is not None and r.duplicate_of is None]
+    if not complete:
+        raise ConfigError("The figure needs a complete trial; there is none yet.")
+    return complete
+
+
+def _scatter(axes: Axes, points: Sequence[tuple[float, TrialRecord]]) -> None:
+    """Draws one marker a trial, by head and depth, and rings the best."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for x, record in points:
+        recipe = record.job.recipe
+        name = f"{recipe.head_arch} k={recipe.reinit_depth}"
+        groups.setdefault(name, []).append((x, record.objective or 0.0))
+    for i, name in enumerate(sorted(groups)):
+        xs, ys = zip(*groups[name], strict=True)
+        axes.scatter(
+            xs,
+            ys,
+            label=name,
+            color=_COLOURS[i % len(_COLOURS)],
+            marker=_MARKERS[i % len(_MARKERS)],
+            alpha=0.85,
+        )
+    best_x, best = max(points, key=lambda point: point[1].objective or 0.0)
+    axes.scatter(
+        [best_x],
+        [best.objective],
+        s=160,
+        facecolors="none",
+        edgecolors="#000000",
+        label=f"best: t{best.job.number:03d}",
+    )
+    _accuracy_axis(axes)
+    axes.legend(fontsize="small")
+
+
+def _curve(record: TrialRecord) -> tuple[list[int], list[float]]:
+    return [e.epoch for e in record.epochs], [e.valid_acc for e in record.epochs]
+
+
+def _accuracy_axis(axes: Axes) -> None:
+    axes.set_ylabel("validation accuracy after finetuning")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def _tau_axis(axes: Axes) -> None:
+    """Makes x a log axis that shows tau = 0 as well (linear up to 1)."""
+    axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.5)
+    axes.set_xlim(left=-0.3)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda tau, _: f"{tau:g}"))
+    axes.set_xlabel("tau (head-probing epochs)")
