@@ -2,6 +2,7 @@
 
 from energytune.config.grid import snap_to_grid, snapshot_epochs
 from energytune.config.inputs import InputConfig
+from energytune.config.load import apply_fixes, list_spaces, load_space, parse_fix
 from energytune.config.recipe import DIMENSIONS, HEAD_ARCHS, HeadArch, Recipe
 from energytune.config.settings import SearchConfig
 from energytune.config.space import SearchSpace
@@ -17,6 +18,10 @@ __all__ = [
     "Recipe",
     "SearchConfig",
     "SearchSpace",
+    "apply_fixes",
+    "list_spaces",
+    "load_space",
+    "parse_fix",
     "snap_to_grid",
     "snapshot_epochs",
 ]

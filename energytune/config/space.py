@@ -119,7 +119,7 @@ def _everything(kind: type[BaseModel]) -> Any:
         if isinstance(value, dict | BaseModel):
             return value
         if kind is HeadChoices:
-            return {"choices": (value,)}
+            return {"choices": value if isinstance(value, list | tuple) else (value,)}
         return {"low": value, "high": value}
 
     return widen
