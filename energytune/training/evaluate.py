@@ -1,0 +1,63 @@
+"""Loss and accuracy of a model over a split or over cached features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from energytune.tasks import Task
+
+__all__ = ["Evaluation", "evaluate", "in_batches"]
+
+_EVAL_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Outcome of one pass.
+
+    Attributes:
+        loss: Mean cross-entropy without smoothing, in nats.
+        accuracy: Share of correct samples, in [0, 1].
+        correct: Per sample whether it was correct, (N,) bool on the CPU.
+    """
+
+    loss: float
+    accuracy: float
+    correct: Tensor
+
+
+def in_batches(
+    inputs: Tensor, targets: Tensor, batch_size: int = _EVAL_BATCH
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """Yields consecutive views of ``inputs`` and ``targets``, (B, ...) and (B,)."""
+    return zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
+
+
+def evaluate(
+    forward: Callable[[Tensor], Tensor],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    task: Task,
+    device: torch.device | None = None,
+) -> Evaluation:
+    """Returns loss and accuracy of ``forward`` over all batches, without gradients.
+
+    The caller puts the model into evaluation mode.
+    """
+    total_loss = 0.0
+    correct: list[Tensor] = []
+    n_samples = 0
+    with torch.no_grad():
+        for inputs, targets in batches:
+            if device is not None and device.type != "cpu":
+                inputs = inputs.to(device, non_blocking=True)
+                targets = targets.to(device, non_blocking=True)
+            logits = forward(inputs)
+            total_loss += float(task.loss(logits, targets)) * len(targets)
+            correct.append(task.correct(logits, targets).cpu())
+            n_samples += len(targets)
+    hits = torch.cat(correct)
+    return Evaluation(total_loss / n_samples, int(hits.sum()) / n_samples, hits)

@@ -1,0 +1,163 @@
+"""Finetuning: backbone and head are trained together from the probed head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from energytune.config import FinetuneConfig
+from energytune.data import Split
+from energytune.errors import TrialFailure
+from energytune.models import TaskModel
+from energytune.seeds import derive_seed
+from energytune.tasks import Task
+from energytune.training.evaluate import evaluate
+from energytune.training.probe import epoch_order
+from energytune.training.records import FinetuneEpoch
+from energytune.training.sgd import Sgd
+
+__all__ = ["Finetuner"]
+
+_EVAL_BATCH = 1024
+
+
+class Finetuner:
+    """One finetuning run; iterating it yields one record an epoch.
+
+    It can be stopped at any yield and resumed from :meth:`state` in another process: batch order
+    and augmentation depend on (seed, epoch) only. The weights of the best epoch by validation
+    accuracy are kept; ties go to the lower validation loss, then to the earlier epoch.
+
+    Args:
+        model: Trained in place, on ``device``.
+        train: Training split.
+        valid: Validation split.
+        task: Loss and accuracy.
+        config: Schedule and optimiser.
+        ft_lr: Peak learning rate, > 0.
+        seed: Seed of batch order, augmentation and dropout.
+        device: Where it computes.
+        label_smoothing: ``ft_label_smoothing``, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        model: TaskModel,
+        train: Split,
+        valid: Split,
+        task: Task,
+        config: FinetuneConfig,
+        *,
+        ft_lr: float,
+        seed: int,
+        device: torch.device,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        self.model = model.to(device)
+        self.epoch = 0
+        self.best: FinetuneEpoch | None = None
+        self._best_state: dict[str, Tensor] = {}
+        self._train, self._valid, self._task = train, valid, task
+        self._config, self._ft_lr, self._seed = config, ft_lr, seed
+        self._device, self._label_smoothing = device, label_smoothing
+        self._optimizer = Sgd(
+            list(model.named_parameters()),
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+        self._n_steps = math.ceil(len(train) / config.batch_size)
+
+    def __iter__(self) -> Iterator[FinetuneEpoch]:
+        """Yields the remaining epochs.
+
+        Raises:
+            TrialFailure: If the training or validation loss is not finite.
+        """
+        while self.epoch < self._config.epochs:
+            self.epoch += 1
+            train_loss, train_acc = self._train_one_epoch()
+            self.model.eval()
+            outcome = evaluate(
+                self.model, self._valid.batches(_EVAL_BATCH), self._task, self._device
+            )
+            if not (math.isfinite(train_loss) and math.isfinite(outcome.loss)):
+                raise TrialFailure(
+                    f"Finetuning diverged: train loss {train_loss}, validation loss "
+                    f"{outcome.loss} at epoch {self.epoch}. Lower ft_lr = {self._ft_lr:g}."
+                )
+            record = FinetuneEpoch(
+                epoch=self.epoch,
+                train_loss=train_loss,
+                train_acc=train_acc,
+                valid_loss=outcome.loss,
+                valid_acc=outcome.accuracy,
+            )
+            self._keep_if_best(record)
+            yield record
+
+    def load_best(self) -> None:
+        """Puts the best epoch's weights into the model; there must have been an epoch."""
+        self.model.load_state_dict(self._best_state)
+
+    def state(self) -> dict[str, Any]:
+        """Returns all that :meth:`load_state` needs to go on: tensors and JSON values."""
+        return {
+            "epoch": self.epoch,
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "momentum": self._optimizer.state(),
+            "best_model": self._best_state,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes back to the end of the epoch at which ``state`` was taken."""
+        self.epoch, self.best = state["epoch"], state["best"]
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state(state["momentum"])
+        self._best_state = dict(state["best_model"])
+
+    def _lr(self, step: int) -> float:
+        if self._config.schedule == "constant":
+            return self._ft_lr
+        progress = step / (self._n_steps * self._config.epochs)
+        return self._ft_lr * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    def _train_one_epoch(self) -> tuple[float, float]:
+        self.model.train()
+        torch.manual_seed(derive_seed(self._seed, "finetune dropout", self.epoch))
+        order = epoch_order(
+            len(self._train), self._seed, "finetune", self.epoch, self._config.batch_size
+        )
+        augmentation = derive_seed(self._seed, "finetune augment", self.epoch)
+        batches = self._train.batches(
+            self._config.batch_size, order=order, augment=self._config.augment, seed=augmentation
+        )
+        total_loss = torch.zeros((), dtype=torch.float64, device=self._device)
+        n_correct = torch.zeros((), dtype=torch.int64, device=self._device)
+        step = (self.epoch - 1) * self._n_steps
+        for inputs, targets in batches:
+            inputs = inputs.to(self._device, non_blocking=True)
+            targets = targets.to(self._device, non_blocking=True)
+            logits = self.model(inputs)
+            loss = self._task.loss(logits, targets, self._label_smoothing)
+            self._optimizer.step(loss, self._lr(step))
+            total_loss += loss.detach() * len(targets)
+            n_correct += self._task.n_correct(logits.detach(), targets)
+            step += 1
+        return float(total_loss) / len(order), int(n_correct) / len(order)
+
+    def _keep_if_best(self, record: FinetuneEpoch) -> None:
+        best = self.best
+        if best is None or (record.valid_acc, -record.valid_loss) > (
+            best.valid_acc,
+            -best.valid_loss,
+        ):
+            self.best = record
+            self._best_state = {
+                name: value.detach().to("cpu", copy=True)
+                for name, value in self.model.state_dict().items()
+            }

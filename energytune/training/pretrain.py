@@ -1,0 +1,81 @@
+"""Pretraining of the embedded backbones, on first use."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from energytune.data import pretraining_set
+from energytune.models import create_backbone
+from energytune.paths import CACHE_ADVICE, atomic_file
+from energytune.progress import NO_PROGRESS, Progress
+from energytune.seeds import derive_seed
+from energytune.tasks import Multiclass
+from energytune.training.features import content_key
+from energytune.training.probe import epoch_order
+from energytune.training.sgd import Sgd
+
+__all__ = ["pretrain_embedded"]
+
+
+def pretrain_embedded(
+    dataset: str, backbone: str, cache: Path, progress: Progress = NO_PROGRESS
+) -> Path:
+    """Returns the weights of an embedded backbone, pretrained for ``dataset`` on first use.
+
+    Supervised, with the settings of the dataset's pretraining set and a fixed seed; kept as
+    safetensors under an address that depends on data, settings and architecture.
+
+    Args:
+        dataset: Name of an embedded dataset, for example ``"digits"``.
+        backbone: Name of an embedded backbone, for example ``"digits-mlp"``.
+        cache: Folder of all caches.
+        progress: Told each epoch.
+
+    Raises:
+        OutputError: If the cache can't be written.
+    """
+    source = pretraining_set(dataset)
+    module = create_backbone(backbone, weights="none", seed=0).module
+    key = content_key(
+        kind="pretrained backbone",
+        data=source.fingerprint,
+        n_classes=source.n_classes,
+        config=source.config.model_dump(),
+        lr=source.lr,
+        backbone=backbone,
+        shapes={name: list(value.shape) for name, value in module.state_dict().items()},
+    )
+    path = cache / "backbones" / f"{backbone}-{key}.safetensors"
+    if path.exists():
+        return path
+
+    config, task = source.config, Multiclass(source.n_classes)
+    generator_state = torch.get_rng_state()
+    torch.manual_seed(derive_seed(0, "pretraining head"))
+    with torch.no_grad():
+        n_features = module(source.images[:2]).shape[1]
+    model = nn.Sequential(module, nn.Linear(n_features, source.n_classes)).train()
+    torch.set_rng_state(generator_state)
+    optimizer = Sgd(
+        list(model.named_parameters()), momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    n_samples = len(source.targets)
+    n_steps = math.ceil(n_samples / config.batch_size) * config.epochs
+    step = 0
+    with progress.stage(f"pretraining {backbone}", total=config.epochs) as advance:
+        for epoch in range(1, config.epochs + 1):
+            order = epoch_order(n_samples, 0, "pretrain", epoch, config.batch_size)
+            for batch in order.split(config.batch_size):
+                loss = task.loss(model(source.images[batch]), source.targets[batch])
+                lr = source.lr * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
+                optimizer.step(loss, lr)
+                step += 1
+            advance(1)
+    with atomic_file(path, CACHE_ADVICE) as file:
+        file.write(save(module.state_dict()))
+    return path

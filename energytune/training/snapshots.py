@@ -1,0 +1,60 @@
+"""Snapshots of probing trajectories, addressed by content."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from energytune.paths import CACHE_ADVICE, atomic_file
+from energytune.training.records import ProbeSnapshot
+
+__all__ = ["SnapshotStore"]
+
+
+class SnapshotStore:
+    """Head states at epochs of trajectories, under ``root/<trajectory>/e<epoch>.safetensors``.
+
+    Args:
+        root: Folder; made when needed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def _path(self, trajectory: str, epoch: int) -> Path:
+        return self._root / trajectory / f"e{epoch:07d}.safetensors"
+
+    def load_record(self, trajectory: str, epoch: int) -> ProbeSnapshot | None:
+        """Returns what was measured at ``epoch``, or None if there is no readable snapshot."""
+        try:
+            with safe_open(self._path(trajectory, epoch), framework="pt") as file:
+                return ProbeSnapshot(**json.loads(file.metadata()["snapshot"]))
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+            return None
+
+    def load_state(self, trajectory: str, epoch: int) -> dict[str, Tensor] | None:
+        """Returns the tensors saved at ``epoch``, or None if there is no readable snapshot."""
+        try:
+            with safe_open(self._path(trajectory, epoch), framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError):
+            return None
+
+    def save(self, trajectory: str, record: ProbeSnapshot, state: Mapping[str, Tensor]) -> None:
+        """Writes a snapshot atomically; one that is there already is left as it is.
+
+        Raises:
+            OutputError: If the disk is full or the folder can't be written.
+        """
+        path = self._path(trajectory, record.epoch)
+        if path.exists() and self.load_record(trajectory, record.epoch) is not None:
+            return
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        with atomic_file(path, CACHE_ADVICE) as file:
+            file.write(save(tensors, {"snapshot": json.dumps(asdict(record))}))

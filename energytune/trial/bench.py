@@ -1,0 +1,209 @@
+"""What all trials of a search share: data, backbone, cached features, settings.
+
+A :class:`BenchSpec` is a small picklable description; every process builds its own
+:class:`Bench` from it, once. The driver builds it first, so that data and weights are checked,
+pretrained and cached before a worker starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from energytune.config import FinetuneConfig, InputConfig, ProbeConfig, Recipe, SearchSpace
+from energytune.data import Splits, load_dataset, splits_from_datasets
+from energytune.errors import ConfigError
+from energytune.models import EMBEDDED_BACKBONES, Backbone, TaskModel, build_model, create_backbone
+from energytune.progress import NO_PROGRESS, Progress
+from energytune.training.features import FeatureStore, content_key, extract_features
+from energytune.training.pretrain import pretrain_embedded
+from energytune.training.probe import ProbeData
+from energytune.training.snapshots import SnapshotStore
+
+__all__ = ["Bench", "BenchSpec", "UserData"]
+
+_FEATURE_BATCH = 256
+
+
+@dataclass(frozen=True)
+class UserData:
+    """A user's own datasets, map-style with items (image, class index).
+
+    Attributes:
+        train: Training set.
+        valid: Validation set; None cuts a stable 20 % from train.
+        test: Test set; read once, for the winner.
+    """
+
+    train: Any
+    valid: Any
+    test: Any
+
+
+@dataclass(frozen=True)
+class BenchSpec:
+    """Picklable description of a bench.
+
+    Attributes:
+        dataset: Dataset name, or a label for ``user_data``.
+        backbone: Backbone name, or a user's own module that returns features.
+        probe: Optimiser of head probing.
+        finetune: Schedule and optimiser of finetuning.
+        cache: Folder of all caches.
+        model_dir: Where confirmed models are written.
+        weights: ``"default"`` or ``"none"``.
+        checkpoint: File with the backbone's weights.
+        data_root: Folder under which image datasets lie.
+        loader_workers: Processes that load images; None chooses.
+        use_gpu: Whether trials compute on the first visible GPU.
+        n_threads: CPU threads one trial computes with.
+        user_data: A user's own datasets instead of a named one.
+    """
+
+    dataset: str
+    backbone: str | nn.Module
+    probe: ProbeConfig
+    finetune: FinetuneConfig
+    cache: Path
+    model_dir: Path
+    weights: Literal["default", "none"] = "default"
+    checkpoint: Path | None = None
+    data_root: Path | None = None
+    loader_workers: int | None = None
+    use_gpu: bool = False
+    n_threads: int = 1
+    user_data: UserData | None = field(default=None, repr=False)
+
+    def build(self, progress: Progress = NO_PROGRESS) -> Bench:
+        """Loads data and backbone; pretrains an embedded backbone on first use.
+
+        Raises:
+            EnergyTuneError: Whatever is wrong with the data, the backbone or its weights.
+        """
+        torch.set_num_threads(self.n_threads)
+        backbone = self._backbone(progress)
+        if self.user_data is not None:
+            splits = splits_from_datasets(
+                self.user_data.train,
+                self.user_data.valid,
+                self.user_data.test,
+                name=self.dataset,
+                input_config=backbone.input_config,
+            )
+        else:
+            splits = load_dataset(
+                self.dataset,
+                data_root=self.data_root,
+                input_config=backbone.input_config,
+                loader_workers=self.loader_workers,
+                progress=progress,
+            )
+        return Bench(self, splits, backbone)
+
+    def _backbone(self, progress: Progress) -> Backbone:
+        checkpoint = self.checkpoint
+        if (
+            isinstance(self.backbone, str)
+            and self.backbone in EMBEDDED_BACKBONES
+            and checkpoint is None
+            and self.weights == "default"
+        ):
+            checkpoint = pretrain_embedded(self.dataset, self.backbone, self.cache, progress)
+        return create_backbone(self.backbone, weights=self.weights, checkpoint=checkpoint)
+
+
+class Bench:
+    """Data, backbone and caches of one process.
+
+    Args:
+        spec: What it was built from.
+        splits: The downstream dataset.
+        backbone: The pretrained backbone, never changed.
+    """
+
+    def __init__(self, spec: BenchSpec, splits: Splits, backbone: Backbone) -> None:
+        self.spec, self.splits, self.backbone = spec, splits, backbone
+        self.device = torch.device("cuda" if spec.use_gpu else "cpu")
+        self.snapshots = SnapshotStore(spec.cache / "trajectories")
+        self._store = FeatureStore(spec.cache / "features")
+        self._data: dict[int, ProbeData] = {}
+
+    def check_space(self, space: SearchSpace) -> None:
+        """Raises ``ConfigError`` if the backbone can't be cut as deep as the space asks."""
+        wanted, possible = space.reinit_depth.high, self.backbone.max_reinit_depth
+        if wanted > possible:
+            why = f" ({self.backbone.cut_problem})" if self.backbone.cut_problem else ""
+            raise ConfigError(
+                f"reinit_depth must be at most {possible} for the backbone "
+                f"{self.backbone.name!r}{why}, got high = {wanted}. Use --fix reinit_depth=0 or a "
+                "space with a smaller range."
+            )
+
+    def prepare(self, depths: range, progress: Progress = NO_PROGRESS) -> None:
+        """Caches the features at every cut of ``depths``."""
+        for depth in depths:
+            self.probe_data(depth, progress)
+
+    def model(self, recipe: Recipe, seed: int) -> TaskModel:
+        """Returns a fresh model of the recipe on this bench's device; same seed, same weights."""
+        return build_model(
+            self.backbone,
+            head_arch=recipe.head_arch,
+            n_outputs=self.splits.task.n_outputs,
+            reinit_depth=recipe.reinit_depth,
+            seed=seed,
+        ).to(self.device)
+
+    def probe_data(self, depth: int, progress: Progress = NO_PROGRESS) -> ProbeData:
+        """Returns the features of train and valid at the cut of ``depth``, on the device."""
+        if depth not in self._data:
+            splits = self.splits
+            features = [
+                self._features(depth, name, split, progress)
+                for name, split in (("train", splits.train), ("valid", splits.valid))
+            ]
+            self._data[depth] = ProbeData(
+                features[0], splits.train.targets, features[1], splits.valid.targets
+            ).to(self.device)
+        return self._data[depth]
+
+    def trajectory(self, recipe: Recipe, seed: int) -> str:
+        """Returns the content address of the recipe's probing trajectory; ``tau`` is no part."""
+        return content_key(
+            kind="trajectory",
+            head_arch=recipe.head_arch,
+            label_smoothing=recipe.label_smoothing,
+            probe=self.spec.probe.model_dump(),
+            seed=seed,
+            n_threads=self.spec.n_threads,
+            torch=torch.__version__,
+            **self._cut_parts(recipe.reinit_depth),
+        )
+
+    def _cut_parts(self, depth: int) -> dict[str, Any]:
+        return {
+            "backbone": self.backbone.name,
+            "weights": self.backbone.weights_sha256,
+            "reinit_depth": depth,
+            "data": self.splits.fingerprint,
+            "device": self.device.type,
+        }
+
+    def _features(self, depth: int, name: str, split: Any, progress: Progress) -> torch.Tensor:
+        def compute() -> torch.Tensor:
+            recipe = Recipe(tau=0, reinit_depth=depth, ft_lr=1.0)
+            with progress.stage(f"features of {name}, depth {depth}", total=len(split)) as advance:
+                return extract_features(
+                    self.model(recipe, seed=0),
+                    split,
+                    batch_size=_FEATURE_BATCH,
+                    device=self.device,
+                    advance=advance,
+                )
+
+        key = content_key(kind="features", split=name, **self._cut_parts(depth))
+        return self._store.get(key, len(split), compute)
