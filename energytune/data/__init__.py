@@ -1,0 +1,71 @@
+"""Datasets as three splits that are kept apart: train, valid, and a test split under seal.
+
+The names below load on first use, so that importing this room costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from energytune.data.catalog import (
+        DATASETS,
+        DatasetEntry,
+        dataset_status,
+        default_data_root,
+        get_dataset,
+        load_dataset,
+    )
+    from energytune.data.custom import splits_from_datasets
+    from energytune.data.dataset_split import DatasetSplit
+    from energytune.data.embedded import PretrainSet, pretraining_set
+    from energytune.data.splits import HeldOut, Split, Splits, TensorSplit
+    from energytune.data.validation import validate_splits
+
+__all__ = [
+    "DATASETS",
+    "DatasetEntry",
+    "DatasetSplit",
+    "HeldOut",
+    "PretrainSet",
+    "Split",
+    "Splits",
+    "TensorSplit",
+    "dataset_status",
+    "default_data_root",
+    "get_dataset",
+    "load_dataset",
+    "pretraining_set",
+    "splits_from_datasets",
+    "validate_splits",
+]
+
+_HOMES = {
+    "catalog": (
+        "DATASETS",
+        "DatasetEntry",
+        "dataset_status",
+        "default_data_root",
+        "get_dataset",
+        "load_dataset",
+    ),
+    "custom": ("splits_from_datasets",),
+    "dataset_split": ("DatasetSplit",),
+    "embedded": ("PretrainSet", "pretraining_set"),
+    "splits": ("HeldOut", "Split", "Splits", "TensorSplit"),
+    "validation": ("validate_splits",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the module in which ``name`` lives."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Lists the public names."""
+    return sorted(__all__)

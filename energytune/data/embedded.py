@@ -1,0 +1,184 @@
+"""Three tasks on scikit-learn's digits that show the paper's effect in seconds, offline.
+
+``digits``
+    The backbone is pretrained on even/odd; the downstream task is all ten digits.
+``digits-same``
+    The control: pretrained on the same ten digits (other images), so its features already fit
+    and no tau between the ends should win.
+``digits-rotated``
+    The toy of [Ren2023]_, appendix B.1: pretrained on upright digits 3 to 9; downstream, the
+    digits 0, 1, 2 are rotated by up to 45 degrees and cropped.
+
+All splits are disjoint, stratified, and fixed: they depend on a seed of their own, not on the
+search's.
+
+.. [Ren2023] Y. Ren, S. Guo, W. Bae, D. J. Sutherland. How to prepare your task head for
+   finetuning. ICLR 2023.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from energytune.data.digits_source import read_digits
+from energytune.data.fingerprint import hash_tensors, protocol_text, splits_fingerprint
+from energytune.data.holdout import class_ranks, stratified_order
+from energytune.data.rotate import rotate_and_crop
+from energytune.data.splits import HeldOut, Splits, TensorSplit
+from energytune.data.validation import validate_splits
+from energytune.errors import unknown_name
+from energytune.tasks import Multiclass
+
+__all__ = ["EMBEDDED_NAMES", "PretrainConfig", "PretrainSet", "load_embedded", "pretraining_set"]
+
+EMBEDDED_NAMES = ("digits", "digits-rotated", "digits-same")
+_SPLIT_SEED = 0
+_MEAN, _STD = 0.3053, 0.3761  # of all pixels, scaled to [0, 1]
+_ROTATED_CLASSES = 3
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """How an embedded backbone is pretrained: SGD with a cosine schedule.
+
+    Attributes:
+        epochs: Passes over the pretraining images.
+        lr: Peak learning rate.
+        momentum: In [0, 1).
+        weight_decay: L2 penalty.
+        batch_size: Samples a step.
+    """
+
+    epochs: int = 40
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class PretrainSet:
+    """What an embedded backbone is pretrained on; disjoint from all downstream splits.
+
+    Attributes:
+        images: float32, (N, 64), standardised.
+        targets: int64, (N,), in [0, n_classes).
+        n_classes: Classes of the pretraining task.
+        config: How it is trained.
+        fingerprint: sha256 (hex) over images and targets.
+    """
+
+    images: Tensor
+    targets: Tensor
+    n_classes: int
+    config: PretrainConfig
+    fingerprint: str
+
+
+def load_embedded(name: str) -> Splits:
+    """Returns the downstream task of one of :data:`EMBEDDED_NAMES`.
+
+    Images are float32 (N, 64), standardised as (x / 16 - 0.3053) / 0.3761.
+
+    Raises:
+        UnknownNameError: No embedded dataset has that name.
+    """
+    _check_name(name)
+    pixels, digits = read_digits()
+    if name == "digits-rotated":
+        n_classes = _ROTATED_CLASSES
+        parts = _rotated_parts(digits)
+        pixels = rotate_and_crop(pixels, seed=_SPLIT_SEED)
+        transform_id = "digits-rotated-1"
+    else:
+        n_classes = 10
+        parts = _digits_parts(digits)
+        transform_id = "digits-1"
+    images = _standardise(pixels)
+    train, valid, test = (
+        TensorSplit(images[parts[part]], digits[parts[part]]) for part in ("train", "valid", "test")
+    )
+    validate_splits(train, valid, test, n_classes=n_classes, name=name)
+    hashes = {
+        part: hash_tensors((split.images, split.targets))
+        for part, split in (("train", train), ("valid", valid), ("test", test))
+    }
+    return Splits(
+        name=name,
+        train=train,
+        valid=valid,
+        test=HeldOut(test),
+        task=Multiclass(n_classes),
+        class_names=tuple(str(digit) for digit in range(n_classes)),
+        fingerprint=splits_fingerprint(hashes, transform_id),
+        protocol=protocol_text(name, hashes, len(valid), len(test)),
+        hashes=hashes,
+    )
+
+
+def pretraining_set(name: str) -> PretrainSet:
+    """Returns what the backbone of an embedded dataset is pretrained on.
+
+    ``digits``: 700 images, even (0) or odd (1). ``digits-same``: the same images, ten digits.
+    ``digits-rotated``: all 1,260 upright images of the digits 3 to 9, seven classes.
+
+    Raises:
+        UnknownNameError: No embedded dataset has that name.
+    """
+    _check_name(name)
+    pixels, digits = read_digits()
+    if name == "digits-rotated":
+        chosen = torch.nonzero(digits >= _ROTATED_CLASSES).squeeze(1)
+        targets, n_classes = digits[chosen] - _ROTATED_CLASSES, 10 - _ROTATED_CLASSES
+    else:
+        chosen = _digits_parts(digits)["pretrain"]
+        targets, n_classes = digits[chosen], 10
+        if name == "digits":
+            targets, n_classes = targets % 2, 2
+    images = _standardise(pixels[chosen])
+    return PretrainSet(
+        images=images,
+        targets=targets,
+        n_classes=n_classes,
+        config=PretrainConfig(),
+        fingerprint=hash_tensors((images, targets)),
+    )
+
+
+def _check_name(name: str) -> None:
+    if name not in EMBEDDED_NAMES:
+        raise unknown_name("embedded dataset", name, EMBEDDED_NAMES)
+
+
+def _standardise(pixels: Tensor) -> Tensor:
+    return (pixels.to(torch.float32) / 16.0 - _MEAN) / _STD
+
+
+def _digits_parts(digits: Tensor) -> dict[str, Tensor]:
+    """700 pretrain, 100 train (10 a class), 400 valid, 597 test."""
+    return _cut(digits, n_train_per_class=10, sizes={"pretrain": 700, "valid": 400, "test": 597})
+
+
+def _rotated_parts(digits: Tensor) -> dict[str, Tensor]:
+    """60 train (20 a class), 240 valid, 237 test, of the digits 0, 1, 2."""
+    return _cut(
+        torch.where(digits < _ROTATED_CLASSES, digits, -1),
+        n_train_per_class=20,
+        sizes={"valid": 240, "test": 237},
+    )
+
+
+def _cut(targets: Tensor, *, n_train_per_class: int, sizes: dict[str, int]) -> dict[str, Tensor]:
+    """Cuts the samples with a target >= 0 into disjoint, stratified parts of given sizes."""
+    ranks = class_ranks(targets, [str(index) for index in range(len(targets))], _SPLIT_SEED)
+    ranks.pop(-1, None)
+    parts = {"train": [i for indices in ranks.values() for i in indices[:n_train_per_class]]}
+    rest = stratified_order({k: indices[n_train_per_class:] for k, indices in ranks.items()})
+    for part, size in sizes.items():
+        parts[part], rest = rest[:size], rest[size:]
+    return {
+        part: torch.tensor(sorted(indices), dtype=torch.int64) for part, indices in parts.items()
+    }

@@ -1,0 +1,42 @@
+"""Addresses of data by content."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+__all__ = ["hash_lines", "hash_tensors", "protocol_text", "splits_fingerprint"]
+
+
+def hash_tensors(tensors: Iterable[Tensor]) -> str:
+    """Returns the sha256 (hex) over dtypes, shapes and values of ``tensors``, in order."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy().data)
+    return digest.hexdigest()
+
+
+def hash_lines(lines: Iterable[str]) -> str:
+    """Returns the sha256 (hex) of text lines, in order."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def splits_fingerprint(hashes: dict[str, str], transform_id: str) -> str:
+    """Returns the sha256 (hex) of the splits' hashes and of the transforms' identity."""
+    return hash_lines([*(hashes[key] for key in ("train", "valid", "test")), transform_id])
+
+
+def protocol_text(name: str, hashes: dict[str, str], n_valid: int, n_test: int) -> str:
+    """Returns on which samples accuracy is measured, as short text."""
+    return (
+        f"{name}: accuracy on {n_valid} valid ({hashes['valid'][:12]}) "
+        f"and {n_test} test images ({hashes['test'][:12]})"
+    )
