@@ -41,7 +41,7 @@ def read_digits() -> tuple[Tensor, Tensor]:
     if hash_tensors((images, targets)) != RAW_SHA256:
         raise DataError(
             "The digits of the installed scikit-learn differ from those that the embedded "
-            "datasets are cut from. Install another version of scikit-learn: pip install --force-reinstall scikit-learn"
+            "datasets are cut from. Reinstall it: pip install --force-reinstall scikit-learn"
         )
     _write_cache(path, save({"images": images, "targets": targets}))
     return images, targets
