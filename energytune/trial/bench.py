@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from energytune.config import FinetuneConfig, InputConfig, ProbeConfig, Recipe, SearchSpace
+from energytune.config import FinetuneConfig, ProbeConfig, Recipe, SearchSpace
 from energytune.data import Splits, load_dataset, splits_from_datasets
 from energytune.errors import ConfigError
 from energytune.models import EMBEDDED_BACKBONES, Backbone, TaskModel, build_model, create_backbone
