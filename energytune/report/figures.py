@@ -165,7 +165,7 @@ def _scatter(axes: Axes, points: Sequence[tuple[float, TrialRecord]]) -> None:
     best_x, best = max(points, key=lambda point: point[1].objective or 0.0)
     axes.scatter(
         [best_x],
-        [best.objective],
+        [best.objective or 0.0],
         s=160,
         facecolors="none",
         edgecolors="#000000",

@@ -1,0 +1,47 @@
+"""Durations as people write them, and the other way round."""
+
+from __future__ import annotations
+
+import re
+
+from energytune.errors import ConfigError
+
+__all__ = ["format_seconds", "parse_duration"]
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)([a-z]*)")
+
+
+def parse_duration(text: str) -> float:
+    """Returns seconds, > 0, for ``"90s"``, ``"30m"``, ``"2h"``, ``"1h30m"`` or ``"1.5h"``.
+
+    Raises:
+        ConfigError: It is no duration, has no unit, or is 0.
+    """
+    compact = "".join(text.split()).lower()
+    parts = _PART.findall(compact)
+    advice = "Write a number with a unit s, m, h or d, for example 90s, 30m, 2h or 1h30m."
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise ConfigError(f"--time-budget must be a duration, got {text!r}. {advice}")
+    seconds = 0.0
+    for number, unit in parts:
+        if not unit:
+            raise ConfigError(f"--time-budget {text!r} has no unit after {number}. {advice}")
+        if unit not in _UNITS:
+            raise ConfigError(f"--time-budget {text!r}: unknown unit {unit!r}. {advice}")
+        seconds += float(number) * _UNITS[unit]
+    if seconds <= 0:
+        raise ConfigError(f"--time-budget must be longer than 0 s, got {text!r}. {advice}")
+    return seconds
+
+
+def format_seconds(seconds: float) -> str:
+    """Returns ``"0.4 s"``, ``"12 s"``, ``"3:05"`` (minutes) or ``"1:02:03"`` (hours)."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

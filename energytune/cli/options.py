@@ -1,0 +1,243 @@
+"""The options of ``energytune search`` as one value: to settings, and back to a command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from energytune.cli.duration import parse_duration
+from energytune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from energytune.config import Recipe, SearchConfig, SearchSpace
+
+__all__ = ["RUNS_DIR", "SearchOptions", "format_value"]
+
+RUNS_DIR = Path("energytune-runs")
+"""Folder under which searches lie unless ``--out`` names another place."""
+
+_OPTION_OF = {"n_trials": "--trials", "time_budget_s": "--time-budget"}
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """What was asked for on the command line; None where nothing was said.
+
+    Attributes:
+        dataset: ``--dataset``.
+        backbone: ``--backbone``.
+        checkpoint: ``--checkpoint``.
+        weights: ``--weights``.
+        data_root: ``--data-root``.
+        head: ``--head``, the same as ``--fix head_arch=...``.
+        space: ``--space``, a name or a file.
+        trials: ``--trials``.
+        seed: ``--seed``.
+        time_budget: ``--time-budget``, for example ``"30m"``.
+        concurrency: ``--concurrency``.
+        gpus_per_trial: ``--gpus-per-trial``.
+        cpus_per_trial: ``--cpus-per-trial``.
+        fix: Each ``--fix`` as it was written.
+        ft_epochs: ``--ft-epochs``, in place of the space's.
+        sampler: ``--sampler``.
+        pruner: ``--pruner``.
+        out: ``--out``.
+        tracking_uri: ``--tracking-uri``.
+        storage: ``--storage``.
+        ray_address: ``--ray-address``.
+    """
+
+    dataset: str = "digits"
+    backbone: str | None = None
+    checkpoint: Path | None = None
+    weights: str | None = None
+    data_root: Path | None = None
+    head: str | None = None
+    space: str | None = None
+    trials: int | None = None
+    seed: int | None = None
+    time_budget: str | None = None
+    concurrency: int | None = None
+    gpus_per_trial: float | None = None
+    cpus_per_trial: int | None = None
+    fix: tuple[str, ...] = ()
+    ft_epochs: int | None = None
+    sampler: str | None = None
+    pruner: str | None = None
+    out: Path | None = None
+    tracking_uri: str | None = None
+    storage: str | None = None
+    ray_address: str | None = None
+
+    def to_config(self, default_space: str) -> SearchConfig:
+        """Returns the settings of the search.
+
+        Args:
+            default_space: Name of the space that is searched if ``--space`` names none.
+
+        Raises:
+            ConfigError: Options break a rule; the message has all of them.
+            UnknownNameError: There is no such space.
+        """
+        from pydantic import ValidationError
+
+        from energytune.config import SearchConfig
+        from energytune.config.load import apply_fixes, load_space
+        from energytune.config.problems import describe_problems
+
+        whole = load_space(self.space or default_space)
+        space = self._with_ft_epochs(apply_fixes(whole, self._fixes()))
+        given: dict[str, Any] = {
+            "dataset": self.dataset,
+            "backbone": self.backbone,
+            "checkpoint": self.checkpoint,
+            "weights": self.weights,
+            "data_root": self.data_root,
+            "n_trials": self.trials,
+            "seed": self.seed,
+            "time_budget_s": parse_duration(self.time_budget) if self.time_budget else None,
+            "concurrency": self.concurrency,
+            "gpus_per_trial": self.gpus_per_trial,
+            "cpus_per_trial": self.cpus_per_trial,
+            "sampler": self.sampler,
+            "pruner": self.pruner,
+            "tracking_uri": self.tracking_uri,
+            "storage": self.storage,
+            "ray_address": self.ray_address,
+        }
+        data = {name: value for name, value in given.items() if value is not None}
+        data |= {"space": space, "baseline_taus": _baseline_taus(whole), "out": Path()}
+        try:
+            config = SearchConfig.model_validate(data)
+        except ValidationError as error:
+            raise _option_error(describe_problems(SearchConfig, error, data)) from None
+        return config.model_copy(update={"out": self.out or _default_out(config)})
+
+    def command(self) -> str:
+        """Returns the ``energytune search`` command with these options, quoted for a shell."""
+        words = ["energytune", "search", "--dataset", self.dataset]
+        for name in _COMMAND_ORDER:
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None:
+                    words += [f"--{name.replace('_', '-')}", format_value(one)]
+        return shlex.join(words)
+
+    def reproduce(self, recipe: Recipe, seed: int, n_trials: int) -> SearchOptions:
+        """Returns options that run ``recipe`` (after the baselines) under the same protocol.
+
+        Args:
+            recipe: What to run.
+            seed: The search's seed.
+            n_trials: Trials of the new search, its baselines included.
+        """
+        return replace(
+            self,
+            seed=seed,
+            trials=n_trials,
+            head=None,
+            fix=tuple(f"{name}={format_value(v)}" for name, v in recipe.to_dict().items()),
+            # What only says where and for how long the old search ran.
+            out=None,
+            storage=None,
+            time_budget=None,
+            sampler=None,
+            pruner=None,
+        )
+
+    def _fixes(self) -> dict[str, Any]:
+        from energytune.config.load import parse_fix
+
+        fixes: dict[str, Any] = {}
+        texts = [*self.fix, *([f"head_arch={self.head}"] if self.head else [])]
+        for text in texts:
+            name, value = parse_fix(text)
+            if fixes.get(name, value) != value:
+                raise ConfigError(
+                    f"{name} is fixed twice, to {fixes[name]} and to {value}. Keep one of them."
+                )
+            fixes[name] = value
+        return fixes
+
+    def _with_ft_epochs(self, space: SearchSpace) -> SearchSpace:
+        if self.ft_epochs is None:
+            return space
+        if self.ft_epochs < 1:
+            raise ConfigError(f"--ft-epochs must be at least 1, got {self.ft_epochs}.")
+        finetune = space.finetune.model_copy(update={"epochs": self.ft_epochs})
+        return space.model_copy(update={"finetune": finetune})
+
+
+_COMMAND_ORDER = (
+    "backbone",
+    "checkpoint",
+    "weights",
+    "data_root",
+    "space",
+    "seed",
+    "trials",
+    "head",
+    "fix",
+    "ft_epochs",
+    "sampler",
+    "pruner",
+    "time_budget",
+    "concurrency",
+    "cpus_per_trial",
+    "gpus_per_trial",
+    "ray_address",
+    "storage",
+    "tracking_uri",
+    "out",
+)
+
+
+def format_value(value: object) -> str:
+    """Returns a value as an option takes it; a float is read back as the same float."""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _baseline_taus(space: SearchSpace) -> tuple[int, ...]:
+    """Returns 0 (if the space has it) and the largest tau of a space before it is narrowed."""
+    zero = (0,) if space.tau.low == 0 else ()
+    return tuple(dict.fromkeys((*zero, space.tau.high)))
+
+
+def _default_out(config: SearchConfig) -> Path:
+    """Returns the folder of this search: the same search always has the same one.
+
+    So the same command goes on where it was stopped, and another search never meets its files.
+    How many trials, for how long and on which machine are not part of what a search is.
+    """
+    identity: Mapping[str, Any] = config.model_dump(
+        mode="json",
+        include={
+            "dataset",
+            "backbone",
+            "checkpoint",
+            "weights",
+            "space",
+            "baseline_taus",
+            "seed",
+            "sampler",
+            "pruner",
+        },
+    )
+    text = json.dumps(identity, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return RUNS_DIR / f"{config.dataset}-s{config.seed}-{digest}"
+
+
+def _option_error(problems: list[str]) -> ConfigError:
+    """Returns the error with the fields' names turned into those of the options."""
+    lines = []
+    for problem in problems:
+        field, rest = problem.split(" ", 1)
+        option = _OPTION_OF.get(field, "--" + field.replace("_", "-"))
+        lines.append(f"{option} {rest}")
+    return ConfigError("\n".join(lines))
