@@ -1,0 +1,51 @@
+"""How long to train a task head before finetuning, found by its adaptation energy (AIE).
+
+    from energytune import tune
+    result = tune("digits", n_trials=30, seed=0)
+
+Importing the package loads nothing heavy and changes nothing; :func:`tune` brings in torch, Ray,
+Optuna and MLflow when it is first looked up.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from energytune.result import TuneResult
+    from energytune.tune import tune
+
+__all__ = ["TuneResult", "__version__", "tune"]
+
+__version__ = "0.1.0"
+
+
+class _Package(ModuleType):
+    """The package itself, which finds its two public names when they are asked for.
+
+    A module ``__getattr__`` would not do for ``tune``: importing the module ``energytune.tune``
+    anywhere binds the module under that name, and the function would be gone.
+    """
+
+    @property
+    def tune(self) -> Any:
+        """The function :func:`energytune.tune.tune`."""
+        from energytune.tune import tune
+
+        return tune
+
+    @tune.setter
+    def tune(self, module: ModuleType) -> None:
+        """Refuses the module of the same name, which Python binds here when it is imported."""
+
+    @property
+    def TuneResult(self) -> Any:  # noqa: N802 - the name of a class
+        """The class :class:`energytune.result.TuneResult`."""
+        from energytune.result import TuneResult
+
+        return TuneResult
+
+
+sys.modules[__name__].__class__ = _Package

@@ -148,7 +148,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
         held = "is empty" if data is None else f"holds a {type(data).__name__}"
         raise ConfigError(
             f"{path}: a search space must be a mapping with at least the keys tau and ft_lr; "
-            f"the file {held}. `search_spaces/default.yaml` is an example."
+            f"the file {held}. {list_spaces()['default']} is an example."
         )
     return {str(key): value for key, value in data.items()}, loader.repeated
 
