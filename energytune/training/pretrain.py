@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -45,8 +46,7 @@ def pretrain_embedded(
         kind="pretrained backbone",
         data=source.fingerprint,
         n_classes=source.n_classes,
-        config=source.config.model_dump(),
-        lr=source.lr,
+        config=asdict(source.config),
         backbone=backbone,
         shapes={name: list(value.shape) for name, value in module.state_dict().items()},
     )
@@ -72,7 +72,7 @@ def pretrain_embedded(
             order = epoch_order(n_samples, 0, "pretrain", epoch, config.batch_size)
             for batch in order.split(config.batch_size):
                 loss = task.loss(model(source.images[batch]), source.targets[batch])
-                lr = source.lr * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
+                lr = config.lr * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
                 optimizer.step(loss, lr)
                 step += 1
             advance(1)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from energytune.config import FinetuneConfig, ProbeConfig, Recipe, SearchSpace
-from energytune.data import Splits, load_dataset, splits_from_datasets
+from energytune.data import Splits, load_dataset
 from energytune.errors import ConfigError
 from energytune.models import EMBEDDED_BACKBONES, Backbone, TaskModel, build_model, create_backbone
 from energytune.progress import NO_PROGRESS, Progress
@@ -87,6 +87,8 @@ class BenchSpec:
         torch.set_num_threads(self.n_threads)
         backbone = self._backbone(progress)
         if self.user_data is not None:
+            from energytune.data import splits_from_datasets
+
             splits = splits_from_datasets(
                 self.user_data.train,
                 self.user_data.valid,

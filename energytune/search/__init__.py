@@ -1,0 +1,1 @@
+"""The composition root: one search from its settings to its result."""

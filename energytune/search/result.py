@@ -1,0 +1,222 @@
+"""What a search gives back."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from energytune.config import Recipe, SearchConfig
+from energytune.errors import EnergyTuneError
+from energytune.trial import TrialRecord
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from torch import nn
+
+__all__ = ["Registered", "Tracking", "TuneResult"]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The winner in MLflow's registry.
+
+    Attributes:
+        name: Registered model, ``energytune-<dataset>``.
+        version: Its version.
+        is_champion: Whether the alias ``champion`` points to it.
+        decision: Why, with the numbers, a sentence.
+    """
+
+    name: str
+    version: str
+    is_champion: bool
+    decision: str
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where the search is tracked.
+
+    Attributes:
+        uri: MLflow tracking URI.
+        link: Deep link to the comparison of the trials; None without a server.
+        warning: What was not sent and how to send it later; None if all is there.
+        n_unsent: Journal entries not sent.
+        run_id: Parent run; None if it was not sent.
+    """
+
+    uri: str
+    link: str | None = None
+    warning: str | None = None
+    n_unsent: int = 0
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """Outcome of a search.
+
+    Attributes:
+        config: What was searched.
+        out: The search's folder.
+        records: All trials of the search, by number.
+        confirmations: Runs of the winner and both baselines on further seeds, with test results.
+        winner: The best trial by validation accuracy; None only if the search was interrupted
+            before a trial was complete.
+        baselines: ``"tau=0"`` and ``"tau=max"``, as far as they are complete.
+        registered: The winner in the registry; None if MLflow could not be reached.
+        tracking: Where the search is tracked.
+        seconds: Seconds by stage: ``total``, ``pretrain``, ``features``, ``start``, ``search``,
+            ``hp``, ``ft``, ``confirm``, ``tracking``, ``registry``. ``hp`` and ``ft`` are summed
+            over the workers.
+        interrupted: Whether the search was stopped before its end.
+        n_duplicates: Suggestions that repeated an earlier run and were not run again.
+    """
+
+    config: SearchConfig
+    out: Path
+    records: list[TrialRecord]
+    confirmations: list[TrialRecord]
+    winner: TrialRecord | None
+    baselines: Mapping[str, TrialRecord]
+    registered: Registered | None
+    tracking: Tracking
+    seconds: Mapping[str, float]
+    interrupted: bool = False
+    n_duplicates: int = 0
+    model_spec: Mapping[str, Any] = field(default_factory=dict)
+    storage: str = ""
+    study_name: str = ""
+    _user_module: nn.Module | None = field(default=None, repr=False)
+
+    @property
+    def best_recipe(self) -> Recipe:
+        """Recipe of the winner.
+
+        Raises:
+            EnergyTuneError: If no trial is complete.
+        """
+        return self._require_winner().job.recipe
+
+    @property
+    def best_confirmation(self) -> TrialRecord:
+        """The winner's confirmation run with the best validation accuracy: the model to keep.
+
+        Raises:
+            EnergyTuneError: If the winner was not confirmed.
+        """
+        number = self._require_winner().job.number
+        runs = [r for r in self.confirmations if r.job.number == number and r.finished]
+        if not runs:
+            raise EnergyTuneError(
+                "The winner was not confirmed, so there is no model. Continue the search with "
+                f"--out {self.out}."
+            )
+        return max(
+            runs,
+            key=lambda r: (r.finished.objective, -r.finished.best_valid_loss, -r.job.seed)
+            if r.finished
+            else (-1.0, 0.0, 0),
+        )
+
+    def best_model(self) -> nn.Module:
+        """Returns the winner's finetuned network in evaluation mode, on the CPU.
+
+        It takes preprocessed inputs and gives logits.
+
+        Raises:
+            EnergyTuneError: If the winner was not confirmed.
+        """
+        from safetensors.torch import load_file
+
+        from energytune.models import build_model, create_backbone, rebuild_model
+
+        finished = self.best_confirmation.finished
+        if finished is None or finished.model_path is None:
+            raise EnergyTuneError(f"The winner's weights are not in {self.out}. Search again.")
+        if self._user_module is not None:
+            recipe = self.best_recipe
+            model = build_model(
+                create_backbone(self._user_module),
+                head_arch=recipe.head_arch,
+                n_outputs=self.model_spec["n_outputs"],
+                reinit_depth=recipe.reinit_depth,
+                seed=0,
+            )
+        else:
+            model = rebuild_model(dict(self.model_spec))
+        model.load_state_dict(load_file(finished.model_path))
+        return model.eval()
+
+    @property
+    def mlflow_run_id(self) -> str | None:
+        """Id of the search's parent run in MLflow; None if it was not sent."""
+        return self.tracking.run_id
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """One row a trial: number, state, role, recipe, proxies, FT-valid-acc, adaptation."""
+        from energytune.report.tables import trials_frame
+
+        return trials_frame(self.records)
+
+    @property
+    def energy_map(self) -> pd.DataFrame:
+        """One row a probing snapshot: recipe, epoch, HP-train-acc, AIE, head norm, ..."""
+        from energytune.report.tables import energy_map
+
+        return energy_map(self.records)
+
+    @property
+    def study(self) -> optuna.Study:
+        """Optuna's study, the record of truth, loaded from its storage."""
+        from energytune.optimizer import load_study
+
+        return load_study(self.storage, self.study_name)
+
+    def plot_tau(self) -> Figure:
+        """Returns a figure of FT-valid-acc against tau."""
+        from energytune.report.figures import plot_tau
+
+        return plot_tau(self.records)
+
+    def plot_energy(self) -> Figure:
+        """Returns a figure of FT-valid-acc against the average initial energy."""
+        from energytune.report.figures import plot_energy
+
+        return plot_energy(self.records)
+
+    def plot_curves(self) -> Figure:
+        """Returns a figure of the finetuning curves."""
+        from energytune.report.figures import plot_curves
+
+        return plot_curves(self.records)
+
+    def plot_energy_map(self) -> Figure:
+        """Returns a figure of HP-train-acc and AIE along the probing trajectories."""
+        from energytune.report.figures import plot_energy_map
+
+        return plot_energy_map(self.records)
+
+    def _require_winner(self) -> TrialRecord:
+        if self.winner is None:
+            raise EnergyTuneError(
+                "No trial is complete, so there is no winner. Continue the search with "
+                f"--out {self.out}."
+            )
+        return self.winner
+
+    def _repr_html_(self) -> str:
+        best = "no complete trial"
+        if self.winner is not None and self.winner.objective is not None:
+            label = html.escape(self.winner.job.recipe.label())
+            best = f"<b>{label}</b>: FT-valid-acc {self.winner.objective:.4f}"
+        return (
+            f"<p>energytune search on <b>{html.escape(self.config.dataset)}</b>: "
+            f"{len(self.records)} trials; {best}</p>"
+        )
