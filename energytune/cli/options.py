@@ -150,6 +150,10 @@ class SearchOptions:
             pruner=None,
         )
 
+    def at(self, out: Path, trials: int | None = None) -> SearchOptions:
+        """Returns the same options for the folder ``out``, and for ``trials`` if given."""
+        return replace(self, out=out, trials=self.trials if trials is None else trials)
+
     def _fixes(self) -> dict[str, Any]:
         from energytune.config.load import parse_fix
 
