@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from rich.console import Console
+from rich.logging import RichHandler
 
 from energytune.cli.board import Board
 from energytune.cli.lines import LineDisplay
 from energytune.cli.live import LiveDisplay
 from energytune.config import SearchConfig
 
-__all__ = ["QuietConsole", "make_console", "make_display"]
+__all__ = ["QuietConsole", "log_to", "make_console", "make_display"]
 
 
 class QuietConsole(Console):
@@ -48,3 +50,10 @@ def make_display(
     if console.is_terminal:
         return LiveDisplay(console, board)
     return LineDisplay(console, board, verbose)
+
+
+def log_to(console: Console) -> None:
+    """Shows the package's own log, from INFO on; other packages' logs stay as they are."""
+    logger = logging.getLogger("energytune")
+    logger.addHandler(RichHandler(console=console, show_path=False))
+    logger.setLevel(logging.INFO)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +13,7 @@ from energytune.errors import ConfigError
 if TYPE_CHECKING:
     from energytune.config import Recipe, SearchConfig, SearchSpace
 
-__all__ = ["RUNS_DIR", "SearchOptions", "format_value"]
-
-RUNS_DIR = Path("energytune-runs")
-"""Folder under which searches lie unless ``--out`` names another place."""
+__all__ = ["SearchOptions", "format_value"]
 
 _OPTION_OF = {"n_trials": "--trials", "time_budget_s": "--time-budget"}
 
@@ -89,6 +83,7 @@ class SearchOptions:
         from energytune.config import SearchConfig
         from energytune.config.load import apply_fixes, load_space
         from energytune.config.problems import describe_problems
+        from energytune.search.folder import default_out
 
         whole = load_space(self.space or default_space)
         space = self._with_ft_epochs(apply_fixes(whole, self._fixes()))
@@ -111,12 +106,15 @@ class SearchOptions:
             "ray_address": self.ray_address,
         }
         data = {name: value for name, value in given.items() if value is not None}
-        data |= {"space": space, "baseline_taus": _baseline_taus(whole), "out": Path()}
+        data |= {
+            "space": space,
+            "baseline_taus": _baseline_taus(whole),
+            "out": self.out or default_out(self.dataset),
+        }
         try:
-            config = SearchConfig.model_validate(data)
+            return SearchConfig.model_validate(data)
         except ValidationError as error:
             raise _option_error(describe_problems(SearchConfig, error, data)) from None
-        return config.model_copy(update={"out": self.out or _default_out(config)})
 
     def command(self) -> str:
         """Returns the ``energytune search`` command with these options, quoted for a shell."""
@@ -210,31 +208,6 @@ def _baseline_taus(space: SearchSpace) -> tuple[int, ...]:
     """Returns 0 (if the space has it) and the largest tau of a space before it is narrowed."""
     zero = (0,) if space.tau.low == 0 else ()
     return tuple(dict.fromkeys((*zero, space.tau.high)))
-
-
-def _default_out(config: SearchConfig) -> Path:
-    """Returns the folder of this search: the same search always has the same one.
-
-    So the same command goes on where it was stopped, and another search never meets its files.
-    How many trials, for how long and on which machine are not part of what a search is.
-    """
-    identity: Mapping[str, Any] = config.model_dump(
-        mode="json",
-        include={
-            "dataset",
-            "backbone",
-            "checkpoint",
-            "weights",
-            "space",
-            "baseline_taus",
-            "seed",
-            "sampler",
-            "pruner",
-        },
-    )
-    text = json.dumps(identity, sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
-    return RUNS_DIR / f"{config.dataset}-s{config.seed}-{digest}"
 
 
 def _option_error(problems: list[str]) -> ConfigError:

@@ -123,6 +123,11 @@ class SearchResult(Protocol):
         ...
 
     @property
+    def n_duplicates(self) -> int:
+        """Suggestions that repeated an earlier trial and were not run again."""
+        ...
+
+    @property
     def out(self) -> Path:
         """Folder of the search."""
         ...
@@ -212,7 +217,7 @@ def to_json(summary: Summary) -> str:
         "interrupted": result.interrupted,
         "winner": None,
         "baselines": [_comparison(c, result.baselines[c.baseline]) for c in summary.comparisons],
-        "costs": asdict(summary.costs),
+        "costs": {**asdict(summary.costs), "n_duplicates": result.n_duplicates},
         "registered": registered
         and {
             "name": registered.name,

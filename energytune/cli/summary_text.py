@@ -15,7 +15,8 @@ from energytune.report.intervals import Interval, PairedDifference
 
 __all__ = ["difference_text", "print_summary"]
 
-_OVERLAPPING = ("total",)
+_NOT_STAGES = ("total", "hp", "ft")
+"""The whole, and sums over workers that run side by side."""
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -115,18 +116,23 @@ def _print_costs(console: Console, summary: Summary) -> None:
     stages = ", ".join(
         f"{name} {format_seconds(s)}"
         for name, s in spent.seconds.items()
-        if name not in _OVERLAPPING and s >= 0.05
+        if name not in _NOT_STAGES and s >= 0.05
     )
     if total is not None:
         _line(console, f"Cost: {format_seconds(total)}" + (f" ({stages})" if stages else ""))
     ended = [f"{spent.n_complete} complete", f"{spent.n_pruned} pruned", f"{spent.n_failed} failed"]
-    if spent.n_duplicates:
-        ended.append(f"{spent.n_duplicates} repeated and not run again")
+    if n_duplicates := summary.result.n_duplicates:
+        ended.append(f"{n_duplicates} repeated and not run again")
     _line(console, f"  trials: {', '.join(ended)}")
     _line(
         console,
         f"  FT epochs: {spent.ft_epochs:,}, and {spent.ft_epochs_confirm:,} to confirm; "
         f"HP epochs: {spent.hp_epochs_run:,} run of {spent.hp_epochs:,} wanted",
+    )
+    _line(
+        console,
+        f"  in the trials, summed over workers: HP {format_seconds(spent.trial_seconds_hp)}, "
+        f"FT {format_seconds(spent.trial_seconds_ft)}",
     )
 
 

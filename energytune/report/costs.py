@@ -19,7 +19,6 @@ class Costs:
         n_complete: Trials that ran to their end.
         n_pruned: Trials that were stopped early.
         n_failed: Trials that failed.
-        n_duplicates: Suggestions that repeated an earlier trial; they cost nothing.
         ft_epochs: Finetuning epochs of the search's trials.
         ft_epochs_confirm: Finetuning epochs of the confirmation.
         hp_epochs: Probing epochs that the search's trials wanted, the sum of their tau.
@@ -32,7 +31,6 @@ class Costs:
     n_complete: int
     n_pruned: int
     n_failed: int
-    n_duplicates: int
     ft_epochs: int
     ft_epochs_confirm: int
     hp_epochs: int
@@ -49,7 +47,7 @@ def costs(
     """Adds up what the trials of a search have cost.
 
     Args:
-        records: Trials of the search.
+        records: Trials of the search; repetitions of a trial cost nothing and don't count.
         confirmations: Records of the confirmation.
         seconds: Wall-clock seconds by stage.
     """
@@ -60,7 +58,6 @@ def costs(
         n_complete=n_of["COMPLETE"],
         n_pruned=n_of["PRUNED"],
         n_failed=n_of["FAIL"],
-        n_duplicates=len(records) - len(run),
         ft_epochs=sum(len(r.epochs) for r in run),
         ft_epochs_confirm=sum(len(r.epochs) for r in confirmations),
         hp_epochs=sum(r.probe.epoch for r in run if r.probe is not None),

@@ -1,0 +1,95 @@
+"""The command ``energytune``: its commands, its version, and how it fails.
+
+Start-up is light on purpose: torch, Ray, Optuna, MLflow and timm are loaded by the commands that
+need them, never by ``--help``.
+"""
+
+from __future__ import annotations
+
+import errno
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from energytune.cli.info import backbones, datasets, doctor
+from energytune.cli.search import search
+from energytune.cli.stores import sync, ui
+from energytune.errors import EnergyTuneError
+
+__all__ = ["app", "main"]
+
+_DISK_ERRORS = {
+    errno.ENOSPC: "The disk is full",
+    errno.EDQUOT: "The disk quota is used up",
+    errno.EACCES: "There is no permission to write",
+    errno.EROFS: "The disk is read-only",
+}
+
+
+class _Group(TyperGroup):
+    """Turns errors meant for the user into one message and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; a bug still shows its traceback."""
+        try:
+            return super().invoke(ctx)
+        except EnergyTuneError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(130) from None
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            what, where = _DISK_ERRORS[error.errno], error.filename or "the output folder"
+            typer.echo(
+                f"Error: {what}: {where}. What has ended is kept; make room or choose another "
+                "--out, and run the same command again to go on.",
+                err=True,
+            )
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Finds, with few finetunes, how to prepare a task head before finetuning a pretrained "
+    "backbone.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        number = version("energytune")
+    except PackageNotFoundError:
+        number = "unknown (not installed)"
+    typer.echo(f"energytune {number}")
+    raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Takes the options that stand before a command."""
+
+
+for _command in (search, ui, sync, datasets, backbones, doctor):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()

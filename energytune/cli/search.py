@@ -1,0 +1,155 @@
+"""``energytune search``: options in, a search, its summary out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from energytune.cli.options import SearchOptions
+
+if TYPE_CHECKING:
+    from energytune.config import SearchConfig
+
+__all__ = ["search"]
+
+
+def search(
+    dataset: Annotated[
+        str, typer.Option(help="Downstream dataset; `energytune datasets` lists them.")
+    ] = "digits",
+    backbone: Annotated[
+        str | None, typer.Option(help="Pretrained backbone. Default: the dataset's own.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="File with the backbone's weights (safetensors or .pth).")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="default (pretrained) or none (random backbone).")
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that holds image datasets.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(help="linear or mlp; the same as --fix head_arch=...")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Search space: a name or a YAML file.", metavar="FILE|NAME")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials, the two baselines included. Default: 30.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(help="Stop in time, for example 90s, 30m, 2h.", metavar="TIME")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Trials at once. Default: as many as fit.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(help="GPUs a trial, for example 0.5. Default: 1 if there is one."),
+    ] = None,
+    cpus_per_trial: Annotated[
+        int | None, typer.Option(help="CPU cores a trial. Default: 1.")
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(help="Fix a dimension, for example tau=8. Repeatable.", metavar="NAME=VALUE"),
+    ] = None,
+    ft_epochs: Annotated[
+        int | None, typer.Option(help="Finetuning epochs. Default: the space's.")
+    ] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe (default), gp or random.")] = None,
+    pruner: Annotated[str | None, typer.Option(help="energy (default), median or none.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the search. Default: one for each search in energytune-runs."),
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow server. Default: SQLite in the folder.")
+    ] = None,
+    storage: Annotated[
+        str | None, typer.Option(help="Optuna storage URL. Default: a journal in the folder.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join. Default: one on this machine.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document, all else on stderr.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Tell more.")] = False,
+) -> None:
+    """Search the best recipe: how long to probe the head, which head, how to finetune.
+
+    The same command in the same place goes on where an earlier one was stopped.
+    """
+    options = SearchOptions(
+        dataset=dataset,
+        backbone=backbone,
+        checkpoint=checkpoint,
+        weights=weights,
+        data_root=data_root,
+        head=head,
+        space=space,
+        trials=trials,
+        seed=seed,
+        time_budget=time_budget,
+        concurrency=concurrency,
+        gpus_per_trial=gpus_per_trial,
+        cpus_per_trial=cpus_per_trial,
+        fix=tuple(fix or ()),
+        ft_epochs=ft_epochs,
+        sampler=sampler,
+        pruner=pruner,
+        out=out,
+        tracking_uri=tracking_uri,
+        storage=storage,
+        ray_address=ray_address,
+    )
+    from energytune.data import get_dataset
+
+    config = options.to_config(get_dataset(dataset).space)
+    _run(options, config, as_json, verbose)
+
+
+def _run(options: SearchOptions, config: SearchConfig, as_json: bool, verbose: bool) -> None:
+    """Runs the search and prints its end.
+
+    Raises:
+        typer.Exit: With code 130 if it was interrupted, 1 if there is no winner.
+    """
+    from energytune.cli.display import log_to, make_console, make_display
+    from energytune.cli.summary import summarise, to_json
+    from energytune.cli.summary_text import print_summary
+    from energytune.tune import run_search
+
+    console = make_console(to_stderr=as_json)
+    console.print(
+        f"energytune search: {config.dataset}, {config.n_trials} trials, seed {config.seed}, "
+        f"in {config.out}",
+        soft_wrap=True,
+    )
+    if verbose:
+        log_to(console)
+    try:
+        with make_display(console, config, verbose) as display:
+            result = run_search(config, observers=[display], progress=display)
+    except KeyboardInterrupt:
+        _say_how_to_go_on(options, config)
+        raise typer.Exit(130) from None
+    summary = summarise(result, options)
+    print_summary(console, summary)
+    if as_json:
+        typer.echo(to_json(summary))
+    if result.interrupted:
+        _say_how_to_go_on(options, config)
+        raise typer.Exit(130)
+    if summary.winner is None:
+        raise typer.Exit(1)
+
+
+def _say_how_to_go_on(options: SearchOptions, config: SearchConfig) -> None:
+    typer.echo("\nInterrupted. What has ended is kept. Go on with:", err=True)
+    typer.echo(f"  {options.at(config.out).command()}", err=True)

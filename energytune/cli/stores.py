@@ -1,0 +1,47 @@
+"""``energytune ui`` and ``energytune sync``: what to do with the records of a search."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energytune.cli.folders import RUNS_DIR, find_searches, find_store
+
+__all__ = ["sync", "ui"]
+
+_Folder = Annotated[Path, typer.Argument(help="Folder of a search, or of several searches.")]
+
+
+def ui(
+    folder: _Folder = RUNS_DIR,
+    port: Annotated[int, typer.Option(help="Port of the UI; 0 takes a free one.")] = 5000,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+) -> None:
+    """Show searches in MLflow's UI, on this machine only; Ctrl-C ends it."""
+    store = find_store(folder)
+    from energytune.tracking import serve_ui
+
+    serve_ui(store, port=port, open_browser=browser)
+
+
+def sync(
+    folder: _Folder = RUNS_DIR,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow server. Default: the one of the search.")
+    ] = None,
+) -> None:
+    """Send what a tracking server that was down has missed; sends nothing twice."""
+    searches = find_searches(folder)
+    from energytune.tracking import sync as send
+
+    for search in searches:
+        sent = send(search, uri=tracking_uri)
+        typer.echo(f"{search}: {sent.n_runs} runs ({sent.n_entries} entries) are in {sent.uri}")
+        if sent.n_unreadable:
+            typer.echo(f"  {sent.n_unreadable} torn lines of the journal were left out")
+        for uid, reason in sent.rejected.items():
+            typer.echo(f"  {uid} was refused: {reason}")
+        if sent.model is not None:
+            typer.echo(f"  model {sent.model.name} version {sent.model.version}")
