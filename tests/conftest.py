@@ -1,8 +1,11 @@
-"""Settings that every test runs under."""
+"""Settings and fixtures that every test runs under."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -21,3 +24,28 @@ def _session_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
 def _own_cache(_session_cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps tests out of the user's cache; one cache a session, so that it is filled once."""
     monkeypatch.setenv("ENERGYTUNE_CACHE", _session_cache)
+
+
+@pytest.fixture(scope="session")
+def stl10_files() -> ModuleType:
+    """The helpers of ``tests/data/stl10_files.py``."""
+    path = Path(__file__).parent / "data" / "stl10_files.py"
+    spec = importlib.util.spec_from_file_location("energytune_tests_stl10_files", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"can't load {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def stl10_root(tmp_path: Path, stl10_files: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data root with hand-made STL-10 files: 100 labelled train and 40 test images.
+
+    They load in this process and in every other one that shares ``$ENERGYTUNE_CACHE``.
+    """
+    root = tmp_path / "data-root"
+    folder = stl10_files.write_stl10(root)
+    stl10_files.patch_md5s(folder, monkeypatch)
+    stl10_files.accept_md5s(folder)
+    return root

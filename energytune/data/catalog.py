@@ -128,7 +128,7 @@ def dataset_status(entry: DatasetEntry, data_root: Path | None = None) -> tuple[
     """
     if entry.embedded:
         return True, "comes with scikit-learn"
-    from energytune.data.vision import missing_files
+    from energytune.data.stl10_files import missing_files
 
     folder = (data_root or default_data_root()) / entry.where
     missing = missing_files(folder)

@@ -6,8 +6,7 @@ are written once to the user's cache, and each later process reads 120 kB.
 
 from __future__ import annotations
 
-import os
-import tempfile
+import contextlib
 from pathlib import Path
 
 import torch
@@ -16,8 +15,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from energytune.data.fingerprint import hash_tensors
-from energytune.errors import DataError
-from energytune.paths import cache_dir
+from energytune.errors import DataError, OutputError
+from energytune.paths import atomic_file, cache_dir
 
 __all__ = ["RAW_SHA256", "read_digits"]
 
@@ -57,19 +56,9 @@ def _read_cache(path: Path) -> tuple[Tensor, Tensor] | None:
 
 
 def _write_cache(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            # A rename is atomic: processes that start together never see half a file.
-            os.replace(name, path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError:
-        return  # a cache saves time, and nothing else depends on it
+    # A cache saves time, and nothing else depends on it.
+    with contextlib.suppress(OutputError), atomic_file(path, "") as file:
+        file.write(content)
 
 
 def _from_sklearn() -> tuple[Tensor, Tensor]:

@@ -29,9 +29,9 @@ def hash_lines(lines: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def splits_fingerprint(hashes: dict[str, str], transform_id: str) -> str:
-    """Returns the sha256 (hex) of the splits' hashes and of the transforms' identity."""
-    return hash_lines([*(hashes[key] for key in ("train", "valid", "test")), transform_id])
+def splits_fingerprint(hashes: dict[str, str], *transform_ids: str) -> str:
+    """Returns the sha256 (hex) of the splits' hashes and of the transforms' identities."""
+    return hash_lines([*(hashes[part] for part in ("train", "valid", "test")), *transform_ids])
 
 
 def protocol_text(name: str, hashes: dict[str, str], n_valid: int, n_test: int) -> str:

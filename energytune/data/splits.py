@@ -95,17 +95,20 @@ class TensorSplit:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields batches as :class:`Split` says; ``augment`` and ``seed`` have no effect."""
         if order is None:
-            yield from zip(
-                self.images.split(batch_size), self._targets.split(batch_size), strict=True
-            )
+            yield from _views(self.images, self._targets, batch_size)
             return
         # One gather for many batches: for small images a gather a batch costs more than its copy.
         per_image = max(1, self.images[:1].numel())
         block = max(1, _BLOCK_ELEMENTS // (per_image * batch_size)) * batch_size
-        for indices in order.split(block):
+        for start in range(0, len(order), block):
+            indices = order[start : start + block]
             images = self.images.index_select(0, indices)
-            targets = self._targets.index_select(0, indices)
-            yield from zip(images.split(batch_size), targets.split(batch_size), strict=True)
+            yield from _views(images, self._targets.index_select(0, indices), batch_size)
+
+
+def _views(images: Tensor, targets: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size], targets[start : start + size]
 
 
 class HeldOut:

@@ -8,7 +8,7 @@ from torch import Tensor
 from energytune.data.splits import Split, TensorSplit
 from energytune.errors import DataError
 
-__all__ = ["check_images", "check_targets", "validate_splits"]
+__all__ = ["check_images", "check_not_empty", "check_targets", "validate_splits"]
 
 
 def validate_splits(
@@ -29,8 +29,7 @@ def validate_splits(
     """
     for part, split in (("train", train), ("valid", valid), ("test", test)):
         where = f"the {part} split of dataset {name!r}"
-        if len(split) == 0:
-            raise DataError(f"Empty split: {where} has 0 samples, but needs at least 1.")
+        check_not_empty(len(split), where)
         check_targets(split.targets, n_classes, where)
         if isinstance(split, TensorSplit):
             check_images(split.images, where)
@@ -40,6 +39,16 @@ def validate_splits(
             f"One class only: all {len(train)} training samples of dataset {name!r} have the label "
             f"{present[0]}. Classification needs at least 2 classes in the training split."
         )
+
+
+def check_not_empty(n_samples: int, where: str) -> None:
+    """Checks that a split has samples.
+
+    Raises:
+        DataError: It has none.
+    """
+    if n_samples == 0:
+        raise DataError(f"Empty split: {where} has 0 samples, but needs at least 1.")
 
 
 def check_targets(targets: Tensor, n_classes: int, where: str) -> None:

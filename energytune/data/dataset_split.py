@@ -1,0 +1,196 @@
+"""A split over any map-style dataset of (image, class index), read batch by batch."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from energytune.data.targets import collect_targets
+from energytune.data.transforms import ImageTransform
+from energytune.errors import DataError
+from energytune.seeds import derive_seed
+
+__all__ = ["DatasetSplit", "default_loader_workers"]
+
+_Key = tuple[int, int | None]  # index of the sample; seed of its augmentation, None is without
+_MAX_LOADER_WORKERS = 8
+
+
+def default_loader_workers() -> int:
+    """Returns how many processes read images for one trial: none where there is no GPU.
+
+    On a CPU the network takes far longer than its images, and both want the same cores.
+    """
+    if not torch.cuda.is_available():
+        return 0
+    return max(0, min(_MAX_LOADER_WORKERS, len(os.sched_getaffinity(0)) - 1))
+
+
+class DatasetSplit:
+    """A split over a map-style dataset; images pass a transform when they are read.
+
+    With worker processes, these are started once and kept from epoch to epoch.
+
+    Args:
+        dataset: Its items are (image, class index); images in a form that the transforms take.
+        eval_transform: Makes the input of an image for evaluation.
+        train_transform: The same with augmentation.
+        loader_workers: Processes that read images; 0 reads in this one; None chooses.
+        name: For messages, for example ``"the train split of dataset 'stl10'"``.
+        targets: Class indices, (N,) int64, if they are known; else they are collected.
+
+    Raises:
+        DataError: A target is no class index.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        eval_transform: ImageTransform,
+        train_transform: ImageTransform,
+        loader_workers: int | None = None,
+        *,
+        name: str = "the dataset",
+        targets: Tensor | None = None,
+    ) -> None:
+        self._items = _Items(dataset, eval_transform, train_transform)
+        self._name = name
+        self._n_workers = default_loader_workers() if loader_workers is None else loader_workers
+        self._targets = collect_targets(dataset, name) if targets is None else targets
+        self._loader: DataLoader[Any] | None = None
+
+    @property
+    def targets(self) -> Tensor:
+        """Class indices, (N,) int64."""
+        return self._targets
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self._targets)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the worker processes behind: a copy starts its own."""
+        return {**self.__dict__, "_loader": None}
+
+    def batches(
+        self,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        augment: bool = False,
+        seed: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields batches as :class:`energytune.data.Split` says.
+
+        Raises:
+            DataError: An image can't be read, is not finite, or differs in shape from the others
+                of its batch; names the split and the index.
+        """
+        indices = list(range(len(self))) if order is None else order.tolist()
+        draw = seed if augment else None
+        # Taken out while in use, so that a second iteration at the same time gets its own.
+        loader, self._loader = self._loader or self._new_loader(), None
+        feed = cast(_Feed, loader.batch_sampler)
+        feed.keys, feed.batch_size = [(index, draw) for index in indices], batch_size
+        try:
+            for batch in loader:
+                if isinstance(batch, _Broken):
+                    raise DataError(f"Sample {batch.index} of {self._name} {batch.reason}")
+                yield batch.images, self._targets.index_select(0, batch.indices)
+        finally:
+            self._loader = loader
+
+    def _new_loader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self._items,
+            batch_sampler=_Feed(),
+            num_workers=self._n_workers,
+            persistent_workers=self._n_workers > 0,
+            collate_fn=_collate,
+            # Its own stream: else each epoch would draw from the global one.
+            generator=torch.Generator(),
+        )
+
+
+class _Feed(Sampler[list[_Key]]):
+    """What the loader reads next; changed between epochs, while its workers live on."""
+
+    def __init__(self) -> None:
+        self.keys: list[_Key] = []
+        self.batch_size = 1
+
+    def __iter__(self) -> Iterator[list[_Key]]:
+        keys, size = self.keys, self.batch_size
+        return (keys[start : start + size] for start in range(0, len(keys), size))
+
+    def __len__(self) -> int:
+        return -(-len(self.keys) // self.batch_size)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    images: Tensor
+    indices: Tensor
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """Travels from a worker in place of an exception, which would lose its type and brevity."""
+
+    index: int
+    reason: str
+
+
+class _Items(Dataset[Any]):
+    """Reads and transforms one sample, in a worker process or here."""
+
+    def __init__(
+        self, dataset: Any, eval_transform: ImageTransform, train_transform: ImageTransform
+    ) -> None:
+        self.dataset = dataset
+        self.eval_transform = eval_transform
+        self.train_transform = train_transform
+
+    def __getitem__(self, key: _Key) -> tuple[int, Tensor] | _Broken:
+        index, seed = key
+        try:
+            image = self.dataset[index][0]
+            if seed is None:
+                return index, self.eval_transform(image, _NO_DRAWS)
+            rng = random.Random(derive_seed(seed, index))
+            return index, self.train_transform(image, rng)
+        except DataError as error:
+            return _Broken(index, f"is unusable: {error}")
+        except Exception as error:  # a user's dataset or an image decoder may raise anything
+            return _Broken(index, f"can't be read: {type(error).__name__}: {error}")
+
+
+_NO_DRAWS = random.Random(0)
+
+
+def _collate(samples: list[tuple[int, Tensor] | _Broken]) -> _Batch | _Broken:
+    for sample in samples:
+        if isinstance(sample, _Broken):
+            return sample
+    indices, images = zip(*cast(list[tuple[int, Tensor]], samples), strict=True)
+    for index, image in zip(indices, images, strict=True):
+        if image.shape != images[0].shape:
+            return _Broken(
+                index,
+                f"has the shape {tuple(image.shape)}, another one {tuple(images[0].shape)}: "
+                "images must be of one size, or PIL or uint8 for a backbone that says its size.",
+            )
+    batch = torch.stack(images)
+    # One sum is cheaper than a mask of the batch, and no finite sum hides a NaN or infinity.
+    if not torch.isfinite(batch.sum()):
+        for index, image in zip(indices, images, strict=True):
+            if not torch.isfinite(image).all():
+                return _Broken(index, "holds NaN or infinity. Repair or remove it.")
+    return _Batch(batch, torch.tensor(indices, dtype=torch.int64))

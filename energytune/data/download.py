@@ -1,0 +1,118 @@
+"""Takes single files out of a remote archive while it streams by."""
+
+from __future__ import annotations
+
+import tarfile
+import threading
+import urllib.request
+import zlib
+from collections.abc import Sequence
+from contextlib import closing
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO, Any, cast
+
+from energytune.paths import atomic_file
+from energytune.progress import Advance, Progress
+
+__all__ = ["fetch_members"]
+
+_CONNECT_S = 6.0  # looking a name up has no time limit of its own
+_READ_S = 30.0
+_CHUNK = 1 << 20
+_DAMAGED = (tarfile.TarError, EOFError, zlib.error)
+
+
+def fetch_members(
+    url: str, names: Sequence[str], folder: Path, *, label: str, progress: Progress
+) -> str:
+    """Downloads a .tar.gz and writes those of its files that are wanted; stores nothing else.
+
+    A file appears in ``folder`` only when it is whole. The transfer stops at the last file.
+
+    Args:
+        url: Address of the archive.
+        names: Base names of the wanted files.
+        folder: Where they are written.
+        label: What to call this in the progress.
+        progress: Is told the bytes received.
+
+    Returns:
+        Why not all files came, as a sentence; empty if they did.
+
+    Raises:
+        OutputError: The folder can't be written or the disk is full.
+    """
+    try:
+        response = _open(url)
+    except (OSError, HTTPException, ValueError) as error:
+        return f"Downloading {url} failed: {error}."
+    wanted = set(names)
+    length = response.headers.get("Content-Length")
+    try:
+        with (
+            closing(response),
+            progress.stage(label, int(length) if length else None) as advance,
+            tarfile.open(
+                fileobj=cast(IO[bytes], _Counted(response, advance)), mode="r|gz"
+            ) as archive,
+        ):
+            for member in archive:
+                name = Path(member.name).name
+                if name in wanted and member.isfile():
+                    content = archive.extractfile(member)
+                    if content is not None:
+                        _write(content, folder / name)
+                        wanted.remove(name)
+                if not wanted:
+                    return ""
+    except (_TransferError, *_DAMAGED) as error:
+        return f"Downloading {url} broke off: {error}."
+    return f"The archive at {url} has no {', '.join(sorted(wanted))}."
+
+
+class _TransferError(Exception):
+    """The connection broke; no ``OSError``, so that it is not taken for a full disk."""
+
+
+class _Counted:
+    """A file to read from that tells its progress."""
+
+    def __init__(self, source: Any, advance: Advance) -> None:
+        self._source, self._advance = source, advance
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads at most ``size`` bytes."""
+        try:
+            chunk: bytes = self._source.read(size)
+        except (OSError, HTTPException) as error:
+            raise _TransferError(str(error) or type(error).__name__) from error
+        self._advance(len(chunk))
+        return chunk
+
+
+def _open(url: str) -> Any:
+    request = urllib.request.Request(url, headers={"User-Agent": "energytune"})
+    outcome: list[Any] = []
+
+    def connect() -> None:
+        try:
+            outcome.append(urllib.request.urlopen(request, timeout=_READ_S))
+        except Exception as error:  # handed over to the waiting thread
+            outcome.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_CONNECT_S)
+    if not outcome:
+        raise TimeoutError(f"no answer within {_CONNECT_S:g} seconds")
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _write(content: IO[bytes], path: Path) -> None:
+    advice = "Free some space, or name another folder with --data-root DIR."
+    with atomic_file(path, advice) as file:
+        while chunk := content.read(_CHUNK):
+            file.write(chunk)
