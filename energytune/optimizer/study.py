@@ -1,0 +1,158 @@
+"""Opens the study, which is the one truth of a search.
+
+Optuna's journal file is read whole at the start and then only where it has grown; a write is
+an append and an fsync.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.study import Study, StudyDirection
+
+from energytune.errors import ConfigError, OutputError, ResourceError
+
+__all__ = ["open_study", "quiet_optuna"]
+
+_JOURNAL = "journal://"
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Within it Optuna logs errors only; the level is restored afterwards."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def open_study(storage: str, name: str, *, sampler: BaseSampler, pruner: BasePruner) -> Study:
+    """Opens the study ``name``, or creates it; it maximises validation accuracy.
+
+    Args:
+        storage: ``"journal:///absolute/path"`` of a journal file, or the URL of a database
+            (``"sqlite:///file.db"``, ``"postgresql://user:password@host/db"``).
+        name: Name of the study within the storage.
+        sampler: See :func:`energytune.optimizer.make_sampler`.
+        pruner: See :func:`energytune.optimizer.make_pruner`.
+
+    Raises:
+        ConfigError: If the URL can't be understood or its driver is not installed.
+        OutputError: If the journal can't be written or is damaged, or the study is not ours.
+        ResourceError: If the database does not answer.
+    """
+    with quiet_optuna():
+        opened = _open_journal(storage) if storage.startswith(_JOURNAL) else _open_database(storage)
+        study = optuna.create_study(
+            storage=opened,
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=sampler,
+            pruner=pruner,
+        )
+    if study.direction != StudyDirection.MAXIMIZE:
+        raise OutputError(
+            f"The study {name!r} in {_without_password(storage)} minimises, so it belongs to "
+            "another search. Choose another storage or output folder."
+        )
+    return study
+
+
+class _Journal(JournalFileBackend):
+    """A journal file that a full disk can't damage."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        size = self._path.stat().st_size
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            # Half a line would be glued to the next one.
+            if self._path.exists() and self._path.stat().st_size > size:
+                os.truncate(self._path, size)
+            raise _unwritable(self._path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"The study's journal {path} can't be written: {error.strerror or error}. Make room or "
+        "choose another folder, then run the same command again to go on."
+    )
+
+
+def _open_journal(url: str) -> BaseStorage:
+    path = Path(url.removeprefix(_JOURNAL))
+    if not path.is_absolute():
+        raise ConfigError(
+            f"storage must name an absolute path, journal:///folder/study.journal. Got {url!r}."
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        _drop_torn_tail(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        return JournalStorage(_Journal(path))
+    except (json.JSONDecodeError, ValueError, KeyError) as error:
+        raise OutputError(
+            f"The study's journal {path} is damaged or is no journal: {error}. Restore it from "
+            "a copy or choose another folder."
+        ) from error
+
+
+def _drop_torn_tail(path: Path) -> None:
+    """Cuts a last line without its end, left by a process that was killed while writing."""
+    content = path.read_bytes()
+    if not content or content.endswith(b"\n"):
+        return
+    lock = JournalFileSymlinkLock(str(path))
+    lock.acquire()
+    try:
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def _open_database(url: str) -> BaseStorage:
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    shown = _without_password(url)
+    try:
+        return RDBStorage(url)
+    except ArgumentError as error:
+        raise ConfigError(
+            f"storage must be journal:///path, sqlite:///path or a database URL. Got {shown!r}: "
+            f"{_without_password(str(error))}."
+        ) from error
+    except ImportError as error:
+        raise ConfigError(
+            f"storage {shown!r} needs a database driver that is not installed "
+            f"({error.__cause__ or error}). Install it with pip, for PostgreSQL psycopg2-binary."
+        ) from error
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise ResourceError(
+            f"The database {shown!r} does not answer: {_without_password(str(error))}. Check "
+            "that it runs and that user, password and database are right."
+        ) from error
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"://([^:/@\s]*):[^@\s]*@", r"://\1:***@", text)

@@ -1,0 +1,86 @@
+"""Fake jobs: no training, numbers that depend on the recipe only."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Generator
+
+import optuna
+import pytest
+
+from energytune.config import FinetuneConfig, Recipe, SearchSpace, snapshot_epochs
+from energytune.training import FinetuneEpoch, ProbeSnapshot
+from energytune.trial import EpochsDone, Event, Finished, Job, ProbeDone
+
+N_EPOCHS = 50
+
+
+def make_space(n_epochs: int = N_EPOCHS, **changes: object) -> SearchSpace:
+    dimensions: dict[str, object] = {
+        "tau": {"low": 0, "high": 4096},
+        "label_smoothing": {"low": 0.0, "high": 0.3, "step": 0.05},
+        "reinit_depth": {"low": 0, "high": 2},
+        "ft_lr": {"low": 1e-3, "high": 1e-1},
+        "finetune": FinetuneConfig(epochs=n_epochs),
+    }
+    return SearchSpace.model_validate(dimensions | changes)
+
+
+def probe_at(epoch: int, recipe: Recipe, **changes: float) -> ProbeSnapshot:
+    """A probe that converges within some 300 epochs to the smoothing's reserve."""
+    left = math.exp(-epoch / 60)
+    numbers = {
+        "train_acc": 1 - 0.9 * left,
+        "train_loss": 0.1 + 2 * left,
+        "valid_acc": 0.8 - 0.7 * left,
+        "valid_loss": 0.5 + 2 * left,
+        "aie": 0.9 * recipe.label_smoothing + 0.9 * left,
+        "head_norm": 2 + math.log1p(epoch),
+    }
+    return ProbeSnapshot(epoch=epoch, **(numbers | changes))
+
+
+def probe_done(recipe: Recipe, **changes: float) -> ProbeDone:
+    epochs = snapshot_epochs(recipe.tau)
+    return ProbeDone(tuple(probe_at(e, recipe, **changes) for e in epochs), 0.5, recipe.tau)
+
+
+def quality(recipe: Recipe) -> float:
+    rng = random.Random(recipe.key())
+    return (
+        0.9
+        - 0.01 * abs(math.log1p(recipe.tau) - 5)
+        - 0.03 * abs(math.log10(recipe.ft_lr) + 2)
+        + 0.01 * rng.random()
+    )
+
+
+def ft_epoch(epoch: int, valid_acc: float, valid_loss: float = 0.4) -> FinetuneEpoch:
+    return FinetuneEpoch(epoch, 0.3, 0.9, valid_loss, valid_acc)
+
+
+def make_run_job(
+    n_epochs: int = N_EPOCHS, ran: list[Job] | None = None
+) -> Callable[[Job], Generator[Event, None, None]]:
+    def run_job(job: Job) -> Generator[Event, None, None]:
+        if ran is not None:
+            ran.append(job)
+        yield probe_done(job.recipe)
+        best, best_epoch = -1.0, 0
+        for epoch in range(1, n_epochs + 1):
+            accuracy = quality(job.recipe) * (1 - math.exp(-6 * epoch / n_epochs))
+            if accuracy > best:
+                best, best_epoch = accuracy, epoch
+            yield EpochsDone((ft_epoch(epoch, accuracy),), 0.01)
+        yield Finished(best, best_epoch, 0.4, {"feature_distance": 1.5}, seconds=0.1)
+
+    return run_job
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Generator[None, None, None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
