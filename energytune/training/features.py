@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from energytune.data import Split
-from energytune.errors import OutputError
+from energytune.errors import DataError, OutputError
 from energytune.models import TaskModel
 from energytune.paths import CACHE_ADVICE, atomic_file, existing_parent
 
@@ -30,7 +30,7 @@ def content_key(**parts: Any) -> str:
 
 
 class FeatureStore:
-    """Arrays in float16 under ``root``, one file a key, written atomically.
+    """Arrays in float16 (where they fit) under ``root``, one file a key, written atomically.
 
     Several processes may build the same key at once: each writes a file of its own and renames
     it into place, and all of them hold the same numbers.
@@ -46,16 +46,18 @@ class FeatureStore:
         """Returns the features of ``key``, float32 (N, ...), from disk or newly computed.
 
         They are rounded to float16 once, on the way to disk, and also when they come straight
-        from ``compute``: a first run and a later one see the same numbers. A file that can't be
-        read or does not hold ``n_samples`` rows is built again.
+        from ``compute``: a first run and a later one see the same numbers. Features beyond
+        float16's range (65,504) are kept in float32. A file that can't be read or does not hold
+        ``n_samples`` rows is built again.
 
         Raises:
+            DataError: If a feature is NaN or infinite.
             OutputError: If the disk is full or the folder can't be written.
         """
         path = self._root / f"{key}.npy"
         stored = self._load(path, n_samples)
         if stored is None:
-            stored = compute().to(torch.float16).numpy()
+            stored = _compact(compute()).numpy()
             self._save(path, stored)
         return torch.from_numpy(np.asarray(stored, dtype=np.float32))
 
@@ -65,8 +67,8 @@ class FeatureStore:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
-        fits = array.dtype == np.float16 and array.ndim >= 2 and len(array) == n_samples
-        return array if fits else None
+        readable = array.dtype in (np.float16, np.float32) and array.ndim >= 2
+        return array if readable and len(array) == n_samples else None
 
     def _save(self, path: Path, array: np.ndarray[Any, Any]) -> None:
         n_free_bytes = shutil.disk_usage(existing_parent(self._root)).free
@@ -77,6 +79,18 @@ class FeatureStore:
             )
         with atomic_file(path, CACHE_ADVICE) as file:
             np.save(file, array, allow_pickle=False)
+
+
+def _compact(features: Tensor) -> Tensor:
+    if not bool(torch.isfinite(features).all()):
+        bad = torch.nonzero(~torch.isfinite(features).flatten(1).all(dim=1)).squeeze(1)
+        raise DataError(
+            f"Non-finite features: the backbone gives NaN or infinity for {len(bad)} of "
+            f"{len(features)} samples, the first at index {int(bad[0])}. Check its weights and "
+            "what it expects of its inputs."
+        )
+    half = features.to(torch.float16)
+    return half if bool(torch.isfinite(half).all()) else features.to(torch.float32)
 
 
 def extract_features(

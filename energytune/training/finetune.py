@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -104,18 +105,22 @@ class Finetuner:
         self.model.load_state_dict(self._best_state)
 
     def state(self) -> dict[str, Any]:
-        """Returns all that :meth:`load_state` needs to go on: tensors and JSON values."""
+        """Returns all that :meth:`load_state` needs to go on: tensors and JSON values.
+
+        The tensors are copies: they stay as they are when training goes on.
+        """
         return {
             "epoch": self.epoch,
-            "best": self.best,
-            "model": self.model.state_dict(),
-            "momentum": self._optimizer.state(),
-            "best_model": self._best_state,
+            "best": None if self.best is None else asdict(self.best),
+            "model": _copies(self.model.state_dict()),
+            "momentum": _copies(self._optimizer.state()),
+            "best_model": dict(self._best_state),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes back to the end of the epoch at which ``state`` was taken."""
-        self.epoch, self.best = state["epoch"], state["best"]
+        self.epoch = state["epoch"]
+        self.best = None if state["best"] is None else FinetuneEpoch(**state["best"])
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state(state["momentum"])
         self._best_state = dict(state["best_model"])
@@ -157,7 +162,8 @@ class Finetuner:
             -best.valid_loss,
         ):
             self.best = record
-            self._best_state = {
-                name: value.detach().to("cpu", copy=True)
-                for name, value in self.model.state_dict().items()
-            }
+            self._best_state = _copies(self.model.state_dict())
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}

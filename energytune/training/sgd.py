@@ -16,7 +16,9 @@ __all__ = ["Sgd"]
 
 
 class Sgd:
-    """SGD; equal to ``torch.optim.SGD`` bit for bit at the same settings.
+    """SGD; equal to ``torch.optim.SGD(fused=True)`` bit for bit at the same settings.
+
+    Torch's unfused loop rounds the momentum differently, by about one unit in the last place.
 
     Args:
         parameters: Named parameters to train, in a fixed order.
