@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from energytune.result import TuneResult
+    from energytune.search.result import TuneResult
     from energytune.tune import tune
 
 __all__ = ["TuneResult", "__version__", "tune"]
@@ -42,8 +42,8 @@ class _Package(ModuleType):
 
     @property
     def TuneResult(self) -> Any:  # noqa: N802 - the name of a class
-        """The class :class:`energytune.result.TuneResult`."""
-        from energytune.result import TuneResult
+        """The class :class:`energytune.search.TuneResult`."""
+        from energytune.search.result import TuneResult
 
         return TuneResult
 

@@ -1,0 +1,41 @@
+"""The package's two public names are there however they are asked for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from energytune import tune",
+        "import energytune; tune = energytune.tune",
+        "import energytune.tune; from energytune import tune",
+        "from energytune.tune import tune as same; from energytune import tune; tune = same",
+        "from energytune.tune import tune as same; import energytune; tune = energytune.tune",
+    ],
+)
+def test_tune_is_the_function_and_not_its_module(code: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", f"{code}\nprint(type(tune).__name__)"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (told.stdout.strip(), told.returncode) == ("function", 0), told.stderr
+
+
+def test_public_names_are_listed_and_unknown_ones_fail() -> None:
+    import energytune
+
+    assert set(energytune.__all__) == {"TuneResult", "__version__", "tune"}
+    assert isinstance(energytune.TuneResult, type)
+    with pytest.raises(AttributeError, match="tunes"):
+        energytune.tunes  # noqa: B018
