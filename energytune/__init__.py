@@ -47,5 +47,9 @@ class _Package(ModuleType):
 
         return TuneResult
 
+    def __dir__(self) -> list[str]:
+        """Lists the public names too."""
+        return sorted({*super().__dir__(), *__all__})
+
 
 sys.modules[__name__].__class__ = _Package

@@ -35,6 +35,7 @@ def test_public_names_are_listed_and_unknown_ones_fail() -> None:
     import energytune
 
     assert set(energytune.__all__) == {"TuneResult", "__version__", "tune"}
+    assert set(energytune.__all__) <= set(dir(energytune))
     assert isinstance(energytune.TuneResult, type)
     with pytest.raises(AttributeError, match="tunes"):
         energytune.tunes  # noqa: B018
