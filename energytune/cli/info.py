@@ -15,29 +15,22 @@ def datasets(
         Path | None, typer.Option(help="Folder that holds image datasets.")
     ] = None,
 ) -> None:
-    """List the datasets, with default backbone and space, and whether they are here."""
-    from rich.table import Table
+    """List the datasets.
 
-    from energytune.cli.display import make_console
+    With default backbone and space, and whether the data are on this machine.
+    """
     from energytune.data import DATASETS, dataset_status
 
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    for column in ("name", "classes", "images", "backbone", "space", "on this machine"):
-        table.add_column(column, overflow="fold")
+    width = max(map(len, DATASETS))
     for entry in DATASETS.values():
         here, where = dataset_status(entry, data_root)
-        table.add_row(
-            entry.name,
-            str(entry.n_classes),
-            entry.sizes,
-            entry.backbone,
-            entry.space,
-            ("yes, " if here else "no, ") + where,
-        )
-    console = make_console()
-    console.print(table)
-    for entry in DATASETS.values():
-        console.print(f"  {entry.name}: {entry.description}", soft_wrap=True)
+        typer.echo(f"{entry.name:<{width}}  {entry.description}")
+        for line in (
+            f"{entry.n_classes} classes; {entry.sizes}",
+            f"backbone {entry.backbone}, space {entry.space}",
+            f"on this machine: {'yes' if here else 'no'}, {where}",
+        ):
+            typer.echo(f"{'':<{width}}  {line}")
 
 
 def backbones(
@@ -59,8 +52,9 @@ def backbones(
 
 
 def doctor() -> None:
-    """Print versions, devices and paths, and what is missing with the command that installs it.
+    """Check this machine.
 
+    Prints versions, devices and paths, and what is missing with the command that installs it.
     Exits with code 1 if a search can't run.
     """
     from energytune.cli.checkup import check_up, print_check_up

@@ -217,4 +217,6 @@ def _option_error(problems: list[str]) -> ConfigError:
         field, rest = problem.split(" ", 1)
         option = _OPTION_OF.get(field, "--" + field.replace("_", "-"))
         lines.append(f"{option} {rest}")
-    return ConfigError("\n".join(lines))
+    if len(lines) == 1:
+        return ConfigError(lines[0])
+    return ConfigError(f"{len(lines)} options are wrong:" + "".join(f"\n  {x}" for x in lines))

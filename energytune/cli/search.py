@@ -81,9 +81,10 @@ def search(
     ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Tell more.")] = False,
 ) -> None:
-    """Search the best recipe: how long to probe the head, which head, how to finetune.
+    """Search the best recipe for a dataset.
 
-    The same command in the same place goes on where an earlier one was stopped.
+    A recipe says how long to probe the head, which head it is, and how to finetune. The same
+    command with the same --out goes on where an earlier one was stopped.
     """
     options = SearchOptions(
         dataset=dataset,

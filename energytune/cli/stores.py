@@ -19,7 +19,10 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of the UI; 0 takes a free one.")] = 5000,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
-    """Show searches in MLflow's UI, on this machine only; Ctrl-C ends it."""
+    """Show searches in MLflow's UI.
+
+    It listens on this machine only; Ctrl-C ends it.
+    """
     store = find_store(folder)
     from energytune.tracking import serve_ui
 
@@ -32,7 +35,10 @@ def sync(
         str | None, typer.Option(help="MLflow server. Default: the one of the search.")
     ] = None,
 ) -> None:
-    """Send what a tracking server that was down has missed; sends nothing twice."""
+    """Send to MLflow what it has missed.
+
+    For a tracking server that was down during a search; nothing is sent twice.
+    """
     searches = find_searches(folder)
     from energytune.tracking import sync as send
 
