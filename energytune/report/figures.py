@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter, SymmetricalLogLocator
 
 from energytune.errors import ConfigError
 from energytune.report.tables import energy_map
@@ -188,5 +188,6 @@ def _tau_axis(axes: Axes) -> None:
     """Makes x a log axis that shows tau = 0 as well (linear up to 1)."""
     axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.5)
     axes.set_xlim(left=-0.3)
+    axes.xaxis.set_major_locator(SymmetricalLogLocator(base=4, linthresh=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tau, _: f"{tau:g}"))
     axes.set_xlabel("tau (head-probing epochs)")
