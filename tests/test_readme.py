@@ -1,0 +1,125 @@
+"""What the README shows can be run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.core import TyperGroup
+
+from energytune.cli.main import app
+from energytune.search.result import TuneResult
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPENING = README.partition("\n## ")[0]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def shell_lines() -> list[str]:
+    """Returns the commands of indented blocks and of code in the tables, without comments."""
+    indented = re.findall(r"^    ([a-z].*)$", README, re.MULTILINE)
+    quoted = re.findall(r"`(energytune [^`]+)`", README)
+    return [line.partition("  #")[0].strip() for line in (*indented, *quoted)]
+
+
+def commands() -> list[list[str]]:
+    words = [shlex.split(line, comments=True) for line in shell_lines()]
+    return [line for line in words if line and line[0] == "energytune"]
+
+
+def the_command_line() -> TyperGroup:
+    return typer.main.get_group(app)
+
+
+def test_it_opens_with_the_two_commands_and_pip() -> None:
+    told = [OPENING.index(line) for line in ("make search", "make test", "pip install .")]
+    assert told == sorted(told)
+
+
+@pytest.mark.parametrize("target", ["help", "search", "test", "install", "install-dev", "clean"])
+def test_the_makefile_has_its_targets(target: str) -> None:
+    command = ["make", "--dry-run", target]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+
+
+def test_the_dry_run_of_the_two_commands_names_their_steps() -> None:
+    def steps(target: str) -> str:
+        command = ["make", "--dry-run", "--always-make", target]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    search, test = steps("search"), steps("test")
+    assert "--constraint constraints.txt --editable ." in search
+    assert "energytune search --dataset digits" in search
+    found = [test.index(f"bin/{step}") for step in ("ruff check", "ruff format --check", "mypy")]
+    assert found == sorted(found)
+    assert "-m pytest" in test[found[-1] :]
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_exists_with_its_options(words: list[str]) -> None:
+    group = the_command_line()
+    name, *rest = words[1:]
+    assert name in group.commands
+    known = {option for parameter in group.commands[name].params for option in parameter.opts}
+    assert {word for word in rest if word.startswith("-")} <= known
+
+
+def test_several_commands_are_shown() -> None:
+    names = {words[1] for words in commands()}
+    assert {"search", "sync", "ui", "datasets", "backbones", "doctor"} <= names
+
+
+def test_the_python_example_has_ten_lines_and_uses_what_there_is() -> None:
+    (example,) = blocks("python")
+    assert len(example.splitlines()) <= 10
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(example))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "result"
+    }
+    assert used
+    assert {name for name in used if not hasattr(TuneResult, name)} <= set(
+        TuneResult.__dataclass_fields__
+    )
+
+
+def test_links_lead_to_files_of_the_repository() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert links
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_the_figure_of_the_data_flow_is_there() -> None:
+    (figure,) = blocks("mermaid")
+    for stage in ("features", "probe", "AIE", "finetune", "adaptation", "record", "MLflow"):
+        assert stage in figure
+
+
+@pytest.mark.integration
+def test_the_python_example_runs(tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    shortened = example.replace("n_trials=30", "n_trials=3")
+    assert shortened != example
+    told = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{shortened}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "tau" in told.stdout
+    assert (tmp_path / "tau.png").stat().st_size > 1000
