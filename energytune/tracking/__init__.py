@@ -1,0 +1,73 @@
+"""MLflow: the journal, its sender, the default store, the registry and the UI's launcher.
+
+The only room that knows MLflow. Importing it loads nothing heavy: the names below are loaded
+when they are first used. MLflow's telemetry is switched off here, because it has to be off
+before the first ``import mlflow`` of a process: without a network its thread can break a call.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING, Any
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+if TYPE_CHECKING:
+    from energytune.tracking.champion import Comparison, RegisteredModel
+    from energytune.tracking.journal import TrackingJournal
+    from energytune.tracking.links import deep_link
+    from energytune.tracking.observer import TrackingObserver
+    from energytune.tracking.parent import find_parent_run
+    from energytune.tracking.registry import register_winner
+    from energytune.tracking.sender import Sender
+    from energytune.tracking.server import UiServer, serve_ui, start_ui
+    from energytune.tracking.store import artifact_root, default_uri, journal_path
+    from energytune.tracking.sync import SyncResult, sync
+
+_HOMES = {
+    "Comparison": "champion",
+    "RegisteredModel": "champion",
+    "Sender": "sender",
+    "SyncResult": "sync",
+    "TrackingJournal": "journal",
+    "TrackingObserver": "observer",
+    "UiServer": "server",
+    "artifact_root": "store",
+    "deep_link": "links",
+    "find_parent_run": "parent",
+    "default_uri": "store",
+    "journal_path": "store",
+    "register_winner": "registry",
+    "serve_ui": "server",
+    "start_ui": "server",
+    "sync": "sync",
+}
+
+__all__ = [
+    "Comparison",
+    "RegisteredModel",
+    "Sender",
+    "SyncResult",
+    "TrackingJournal",
+    "TrackingObserver",
+    "UiServer",
+    "artifact_root",
+    "deep_link",
+    "find_parent_run",
+    "default_uri",
+    "journal_path",
+    "register_winner",
+    "serve_ui",
+    "start_ui",
+    "sync",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads the module that holds ``name`` when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value  # also when a submodule of the same name (sync) was set by the import
+    return value

@@ -1,0 +1,143 @@
+"""The tracking journal: what MLflow shall know, on disk before anything is sent.
+
+A file of JSON lines, each flushed to disk before the call returns. A line has ``kind``:
+
+- ``"run"``: a run begins (``uid``, ``parent``, ``name``, ``experiment``, ``start_ms``, ``tags``,
+  ``params``), or goes on if the uid is known already;
+- ``"log"``: metrics as ``[key, value, timestamp_ms, step]``, and tags;
+- ``"file"``: a file of the run folder that becomes an artifact of the run;
+- ``"end"``: the run ends with a ``status`` at ``end_ms``.
+
+Each run has a uid of our own and every metric a fixed timestamp, so that replaying the file any
+number of times gives the same runs. A line that was torn by a crash is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["JournalSlice", "Point", "TrackingJournal"]
+
+Point = tuple[str, float, int, int]
+"""Key, value, timestamp in milliseconds since the epoch, step."""
+
+_KINDS = frozenset({"run", "log", "file", "end"})
+
+
+@dataclass(frozen=True)
+class JournalSlice:
+    """Entries read from a journal.
+
+    Attributes:
+        entries: In the order of writing.
+        offset: Byte offset behind the last complete line.
+        n_unreadable: Complete lines that are no entries: torn by a crash, or of a later version.
+    """
+
+    entries: list[dict[str, Any]]
+    offset: int
+    n_unreadable: int = 0
+
+
+class TrackingJournal:
+    """An append-only file of entries; one writer, any number of readers.
+
+    Args:
+        path: The file; it and its folder are created by the first entry.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).absolute()
+        self._checked = False
+
+    def append(self, *entries: Mapping[str, Any]) -> None:
+        """Writes entries in one write and flushes them to disk.
+
+        Args:
+            entries: JSON values with ``kind`` and ``uid``.
+
+        Raises:
+            OSError: The disk is full or the folder can't be written.
+        """
+        if not entries:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = "".join(
+            json.dumps(e, separators=(",", ":"), allow_nan=False) + "\n" for e in entries
+        )
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            if not self._checked and _ends_torn(descriptor):
+                text = "\n" + text  # close the torn line, so that ours starts on its own
+            _write_all(descriptor, text.encode())
+            os.fsync(descriptor)
+            self._checked = True
+        except OSError:
+            self._checked = False  # the write itself may have left a torn line
+            raise
+        finally:
+            os.close(descriptor)
+
+    def read(self, offset: int = 0, end_offset: int | None = None) -> JournalSlice:
+        """Returns the complete entries between two byte offsets; a missing file has none."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(offset)
+                data = file.read(-1 if end_offset is None else end_offset - offset)
+        except FileNotFoundError:
+            return JournalSlice([], 0)
+        end = data.rfind(b"\n") + 1
+        entries: list[dict[str, Any]] = []
+        n_unreadable = 0
+        for line in data[:end].splitlines():
+            if not line.strip():
+                continue
+            entry = _parse(line)
+            if entry is None:
+                n_unreadable += 1
+            else:
+                entries.append(entry)
+        return JournalSlice(entries, offset + end, n_unreadable)
+
+    def log(
+        self, uid: str, points: Iterable[Point] = (), tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Writes metrics and tags of a run; non-finite values are left out.
+
+        MLflow has no place for them in its charts; a trial that failed by them says so in its
+        reason, and the full curve is in the run folder's records.
+        """
+        self.append(log_entry(uid, points, tags))
+
+
+def log_entry(
+    uid: str, points: Iterable[Point] = (), tags: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Builds a ``"log"`` entry without non-finite values."""
+    finite = [list(point) for point in points if math.isfinite(point[1])]
+    return {"kind": "log", "uid": uid, "metrics": finite, "tags": dict(tags or {})}
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    known = isinstance(entry, dict) and entry.get("kind") in _KINDS and "uid" in entry
+    return entry if known else None
+
+
+def _ends_torn(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -1,0 +1,58 @@
+"""The model as MLflow serves it: models from code, weights from safetensors, no pickle.
+
+This file is copied into each registered model and run when the model is loaded, so it stands
+alone: it needs energytune installed, and nothing beside it but its two artifacts.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import mlflow.models
+import numpy as np
+from mlflow.pyfunc.model import PythonModel
+
+
+class EnergyTuneModel(PythonModel):
+    """Predicts class probabilities of preprocessed inputs."""
+
+    def load_context(self, context: Any) -> None:
+        """Rebuilds the network from its JSON description and loads its weights."""
+        from safetensors.torch import load_file
+
+        from energytune.models import rebuild_model
+
+        with open(context.artifacts["description"], encoding="utf-8") as file:
+            self.description = json.load(file)
+        self.model = rebuild_model(self.description["spec"])
+        self.model.load_state_dict(load_file(context.artifacts["weights"]))
+        self.model.eval()
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        """Returns probabilities and labels.
+
+        Args:
+            context: Not used.
+            model_input: float32, preprocessed as in training: (N, C, H, W) images, or (N, 64) for
+                the embedded digits.
+            params: ``batch_size``, an int.
+
+        Returns:
+            ``"probs"`` float32 (N, K), each row summing to 1, and ``"label"`` int64 (N,).
+        """
+        import torch
+
+        inputs = torch.from_numpy(np.array(model_input, dtype=np.float32))
+        batch_size = int((params or {}).get("batch_size", 256))
+        with torch.inference_mode():
+            batches = [inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size)]
+            parts = [torch.softmax(self.model(batch), dim=-1) for batch in batches]
+        probs = torch.cat(parts).numpy() if len(inputs) else np.zeros((0, self._n_outputs()))
+        return {"probs": probs.astype(np.float32), "label": probs.argmax(-1).astype(np.int64)}
+
+    def _n_outputs(self) -> int:
+        return int(self.description["spec"]["n_outputs"])
+
+
+mlflow.models.set_model(EnergyTuneModel())

@@ -1,0 +1,192 @@
+"""Replays journal entries into MLflow: find the run by its tag or create it, log, end.
+
+Replaying is idempotent. A run is found by our own uid; resending a metric with the same key,
+timestamp, step and value changes nothing; of a param that differs after a resume, the first
+value stays and the later one becomes a tag, because MLflow refuses to change params.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from energytune.tracking.client import ensure_experiment
+from energytune.tracking.observer import SEARCH_TAG, UID_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+__all__ = ["MAX_BATCH", "Replayer"]
+
+MAX_BATCH = 900
+"""Entities a call; MLflow's own limit is 1000 metrics, and 100 params or tags."""
+_REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"})
+"""Error codes that sending again can't mend."""
+
+
+@dataclass
+class _Run:
+    """What is known of a run, and what of it is still to be sent."""
+
+    start: dict[str, Any]
+    params: dict[str, str] = field(default_factory=dict)
+    unsent_params: dict[str, str] = field(default_factory=dict)
+    metrics: list[list[Any]] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    end: dict[str, Any] | None = None
+    reopened: bool = False
+    touched: bool = False
+
+
+class Replayer:
+    """Takes entries in order and brings MLflow's runs to where the journal says they are.
+
+    Args:
+        client: An open client.
+        folder: The journal's folder; the paths of ``"file"`` entries are relative to it.
+        artifact_root: Where artifacts of a new experiment go; None leaves it to the server.
+    """
+
+    def __init__(self, client: MlflowClient, folder: Path, artifact_root: Path | None) -> None:
+        self._client, self._folder, self._artifact_root = client, folder, artifact_root
+        self._runs: dict[str, _Run] = {}
+        self._run_ids: dict[str, str] = {}
+        self._experiments: dict[str, str] = {}
+        self._listed: set[tuple[str, str]] = set()
+        self.rejected: dict[str, str] = {}
+        """Runs that the server will never take, with its reason; for example deleted ones."""
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs that the entries so far speak of."""
+        return len(self._runs)
+
+    def recall(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Takes entries that were sent before: they are known, and not sent again."""
+        self._fold(entries)
+        for run in self._runs.values():
+            run.unsent_params, run.metrics, run.tags, run.files = {}, [], {}, []
+            run.end, run.reopened, run.touched = None, False, False
+
+    def push(self, entries: Iterable[Mapping[str, Any]]) -> int:
+        """Sends entries, merged into as few calls as possible; returns the number of runs touched.
+
+        Raises:
+            Exception: Whatever MLflow raises. Nothing is forgotten: the next ``push``, also with
+                no entries, sends what is left.
+        """
+        from mlflow.exceptions import MlflowException
+
+        self._fold(entries)
+        touched = [uid for uid, run in self._runs.items() if run.touched]
+        for uid in touched:
+            try:
+                self._send(uid)
+            except MlflowException as failure:
+                if failure.error_code not in _REFUSALS or uid not in self._run_ids:
+                    self._listed.clear()
+                    raise
+                self.rejected[uid] = str(failure).splitlines()[0]
+                self._runs[uid] = _Run(self._runs[uid].start, self._runs[uid].params)
+            except Exception:
+                # a run may have been made although the answer got lost: list before making it again
+                self._listed.clear()
+                raise
+        return len(touched)
+
+    def _fold(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        for entry in entries:
+            uid, kind = str(entry["uid"]), entry["kind"]
+            if kind == "run":
+                self._fold_start(uid, dict(entry))
+            run = self._runs.get(uid)
+            if run is None:
+                continue  # its first line was torn: there is nothing to hang this on
+            run.touched = True
+            run.tags |= entry.get("tags", {}) if kind != "run" else {}
+            if kind == "log":
+                run.metrics += entry["metrics"]
+            elif kind == "file":
+                run.files.append(entry["path"])
+            elif kind == "end":
+                run.end, run.reopened = dict(entry), False
+
+    def _fold_start(self, uid: str, entry: dict[str, Any]) -> None:
+        known = self._runs.get(uid)
+        params = dict(entry["params"])
+        if known is None:
+            self._runs[uid] = _Run(entry, dict(params), dict(params), tags=dict(entry["tags"]))
+            return
+        known.end, known.reopened = None, True
+        for name, value in params.items():
+            if known.params.setdefault(name, value) != value:
+                known.tags[f"resumed.{name}"] = value
+
+    def _send(self, uid: str) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        run = self._runs[uid]
+        run_id = self._find_or_create(uid)
+        if run.reopened:
+            self._client.update_run(run_id, status="RUNNING")
+            run.reopened = False
+        metrics = [Metric(key, value, at, step) for key, value, at, step in run.metrics]
+        params = [Param(key, value) for key, value in run.unsent_params.items()]
+        tags = [RunTag(key, value[:5000]) for key, value in run.tags.items()]
+        for first in range(0, max(len(metrics), 1), MAX_BATCH):
+            chunk = metrics[first : first + MAX_BATCH]
+            if chunk or params or tags:
+                self._client.log_batch(run_id, chunk, params, tags)
+            params, tags = [], []
+        run.metrics, run.unsent_params, run.tags = [], {}, {}
+        while run.files:
+            self._client.log_artifact(run_id, str(self._folder / run.files[0]))
+            run.files.pop(0)
+        if run.end is not None:
+            self._client.set_terminated(run_id, run.end["status"], run.end["end_ms"])
+            run.end = None
+        run.touched = False
+
+    def _find_or_create(self, uid: str) -> str:
+        if uid in self._run_ids:
+            return self._run_ids[uid]
+        start = self._runs[uid].start
+        name = start["experiment"]
+        if name not in self._experiments:
+            self._experiments[name] = ensure_experiment(self._client, name, self._artifact_root)
+        experiment = self._experiments[name]
+        search = start["tags"].get(SEARCH_TAG, "")
+        if (experiment, search) not in self._listed:
+            self._list(experiment, search)
+        if uid not in self._run_ids:
+            run = self._runs[uid]
+            tags = {**run.tags, UID_TAG: uid}
+            if start["parent"] is not None:
+                tags["mlflow.parentRunId"] = self._find_or_create(start["parent"])
+            made = self._client.create_run(
+                experiment, start["start_ms"], {k: v[:5000] for k, v in tags.items()}, start["name"]
+            )
+            self._run_ids[uid] = made.info.run_id
+            run.tags = {}
+        return self._run_ids[uid]
+
+    def _list(self, experiment: str, search: str) -> None:
+        """Learns the ids of a search's runs in one query, instead of one for each run."""
+        query = f"tags.`{SEARCH_TAG}` = '{search}'"
+        from mlflow.entities import ViewType
+
+        token = None
+        while True:
+            # deleted runs too: what the user has thrown away is not made again
+            page = self._client.search_runs([experiment], query, ViewType.ALL, 1000, None, token)
+            for run in page:
+                uid = run.data.tags.get(UID_TAG)
+                if uid is not None:
+                    self._run_ids.setdefault(uid, run.info.run_id)
+            token = page.token
+            if not token:
+                break
+        self._listed.add((experiment, search))

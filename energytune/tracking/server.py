@@ -1,0 +1,215 @@
+"""Starts MLflow's own UI on a store, for this machine only, and stops it with all its children."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import webbrowser
+from pathlib import Path
+from types import TracebackType
+
+from energytune.errors import ResourceError, TrackingError
+from energytune.tracking.store import artifact_root, default_uri, prepare_sqlite, sqlite_path
+
+__all__ = ["UiServer", "serve_ui", "start_ui"]
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+
+
+class UiServer:
+    """A running server; a context manager that stops it.
+
+    Attributes:
+        url: Its address, without a slash at the end.
+        process: The server's first process, leader of a process group of its own.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process, self.url, self._log = process, url, log
+
+    def wait_until_ready(self, timeout_s: float = 120.0) -> None:
+        """Returns when the server answers.
+
+        Raises:
+            TrackingError: It ended, or does not answer in time; with the end of its log.
+        """
+        give_up_at = time.monotonic() + timeout_s
+        while time.monotonic() < give_up_at and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}/health", timeout=2).close()
+            except OSError:
+                time.sleep(0.2)
+            else:
+                return
+        tail = self._log.read_text(errors="replace").strip()[-600:]
+        self.stop()
+        raise TrackingError(f"MLflow's server did not start at {self.url}. It says:\n{tail}")
+
+    def stop(self) -> None:
+        """Stops the server and its children; they are gone when this returns."""
+        for sign in (signal.SIGTERM, signal.SIGKILL):
+            _signal_group(self.process.pid, sign)
+            give_up_at = time.monotonic() + 10.0
+            while time.monotonic() < give_up_at:
+                self.process.poll()  # reaps the leader, which else keeps its group alive
+                if not _signal_group(self.process.pid, 0):
+                    break
+                time.sleep(0.05)
+        self.process.wait()
+        shutil.rmtree(self._log.parent, ignore_errors=True)
+
+    def __enter__(self) -> UiServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def start_ui(
+    store: str, artifacts: Path | None = None, *, host: str = "127.0.0.1", port: int | None = None
+) -> UiServer:
+    """Starts MLflow's server on a database and returns at once.
+
+    It listens on this machine only and answers only requests that name this address: the
+    library's own patterns would let any web page read the store by DNS rebinding. One worker, no
+    job execution, no telemetry: half the memory.
+
+    Args:
+        store: ``sqlite:///`` or another database URL.
+        artifacts: Folder for artifacts; None puts it beside a SQLite file.
+        host: Address to listen on. Another than this machine's needs ``MLFLOW_AUTH_CONFIG_PATH``
+            and MLflow's basic authentication.
+        port: Port; None takes 5000, or a free one if that is taken.
+
+    Raises:
+        TrackingError: The host is refused, or the store is a server already.
+        ResourceError: The port is taken.
+    """
+    auth = _check_host(host)
+    if store.startswith(("http://", "https://")):
+        raise TrackingError(f"{store} is a server already: open it in a browser.")
+    path = sqlite_path(store)
+    if path is not None:
+        prepare_sqlite(path)
+        store = f"sqlite:///{path}"
+    port = _choose_port(host, port)
+    root = (artifacts or artifact_root(store, Path.cwd()) or Path.cwd()).absolute()
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    names = dict.fromkeys((host, *_LOOPBACK)) if host in _LOOPBACK else {host: None}
+    log = Path(tempfile.mkdtemp(prefix="energytune-ui-")) / "server.log"
+    arguments = {
+        "--host": host,
+        "--port": str(port),
+        "--workers": "1",
+        "--allowed-hosts": ",".join(f"{name}:{port}" for name in names),
+        "--cors-allowed-origins": ",".join(f"http://{name}:{port}" for name in names),
+        "--default-artifact-root": str(root),
+        "--artifacts-destination": str(root),
+    }
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": store,  # not an argument: it may hold a password
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", *sum(arguments.items(), ())]
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [*command, *(["--app-name", "basic-auth"] if auth else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=log.parent,
+            start_new_session=True,
+        )
+    return UiServer(process, f"http://{host}:{port}", log)
+
+
+def serve_ui(
+    run_folder: Path | str,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    open_browser: bool = False,
+) -> None:
+    """Shows a run folder's own store until Ctrl-C; prints the address.
+
+    Args:
+        run_folder: Folder of a search.
+        host: See :func:`start_ui`.
+        port: See :func:`start_ui`.
+        open_browser: Whether to open the address.
+
+    Raises:
+        TrackingError: There is no store, or the server does not start.
+        ResourceError: The port is taken.
+    """
+    store = default_uri(run_folder)
+    path = sqlite_path(store)
+    if path is None or not path.exists():
+        raise TrackingError(
+            f"There is no MLflow store at {path}. Name the folder of a search (its --out), or run "
+            "`energytune sync` on it first."
+        )
+    with start_ui(store, host=host, port=port) as server:
+        server.wait_until_ready()
+        print(f"MLflow: {server.url}   (Ctrl-C stops it)", flush=True)
+        if open_browser:
+            webbrowser.open(server.url)
+        try:
+            server.process.wait()
+        except KeyboardInterrupt:
+            print("Stopping MLflow.", flush=True)
+
+
+def _check_host(host: str) -> bool:
+    """Returns whether basic authentication is used; refuses an open server."""
+    if host in _LOOPBACK:
+        return False
+    if os.environ.get("MLFLOW_AUTH_CONFIG_PATH") and importlib.util.find_spec("flask_wtf"):
+        return True
+    raise TrackingError(
+        f"MLflow without a password is not started on {host!r}: whoever reaches it could write "
+        "files on this machine. Use --host 127.0.0.1 (and ssh -L from elsewhere), or install "
+        "mlflow[auth], write a basic-auth configuration and name it in MLFLOW_AUTH_CONFIG_PATH."
+    )
+
+
+def _choose_port(host: str, port: int | None) -> int:
+    wanted = (5000, 0) if port is None else (port,)
+    problem: OSError | None = None
+    for candidate in wanted:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError as failure:
+                problem = failure
+            else:
+                return int(probe.getsockname()[1])
+    raise ResourceError(
+        f"Port {port} on {host} can't be used ({problem}). Name another one with --port."
+    )
+
+
+def _signal_group(group: int, sign: int) -> bool:
+    """Signals a process group; returns whether anything of it is left."""
+    try:
+        os.killpg(group, sign)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

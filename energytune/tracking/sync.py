@@ -1,0 +1,63 @@
+"""Sends everything in a run folder to MLflow: what ``energytune sync`` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from energytune.errors import TrackingError
+from energytune.tracking.champion import RegisteredModel
+from energytune.tracking.drain import Drain, last_uri
+from energytune.tracking.journal import TrackingJournal
+from energytune.tracking.store import artifact_root, default_uri, journal_path
+
+__all__ = ["SyncResult", "sync"]
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What a sync has done.
+
+    Attributes:
+        uri: Where to.
+        n_entries: Journal entries replayed.
+        n_runs: Runs the journal knows, all of them in MLflow now.
+        n_unreadable: Lines that were torn by a crash.
+        rejected: Uids of runs that the server refuses for good, with its reason.
+        model: The registered winner, if the search had got that far.
+    """
+
+    uri: str
+    n_entries: int
+    n_runs: int
+    n_unreadable: int
+    rejected: dict[str, str]
+    model: RegisteredModel | None
+
+
+def sync(run_folder: Path | str, uri: str | None = None) -> SyncResult:
+    """Replays the whole journal of a run folder and registers its winner; safe to repeat.
+
+    Args:
+        run_folder: Folder of a search.
+        uri: Where to; None takes the search's own store, SQLite in the folder if it had none.
+
+    Raises:
+        TrackingError: There is no journal, or MLflow can't be reached.
+    """
+    folder = Path(run_folder).absolute()
+    path = journal_path(folder)
+    if not path.exists():
+        raise TrackingError(
+            f"There is no tracking journal in {folder}. Name the folder of a search (its --out)."
+        )
+    uri = uri or last_uri(path) or default_uri(folder)
+    root = artifact_root(uri, folder)
+    drain = Drain(TrackingJournal(path), uri, root, from_start=True)
+    drain()
+    from energytune.tracking.registry import register_pending
+
+    model = register_pending(uri, folder)
+    return SyncResult(
+        uri, drain.n_sent, drain.n_runs, drain.n_unreadable, dict(drain.rejected), model
+    )
