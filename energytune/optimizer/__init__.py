@@ -6,13 +6,14 @@ from energytune.optimizer.pruner import EnergyPruner, make_pruner
 from energytune.optimizer.samplers import make_sampler
 from energytune.optimizer.serial import optimize_serially
 from energytune.optimizer.source import StudySource
-from energytune.optimizer.study import open_study
+from energytune.optimizer.study import load_study, open_study
 from energytune.optimizer.suggest import suggest
 
 __all__ = [
     "ConfirmSource",
     "EnergyPruner",
     "StudySource",
+    "load_study",
     "make_pruner",
     "make_sampler",
     "open_study",

@@ -57,6 +57,14 @@ class Probed:
         return (mine.head_arch, mine.reinit_depth) == (theirs.head_arch, theirs.reinit_depth)
 
 
+_ROUNDING = 1 + 1e-9
+"""Lets a difference of exactly the tolerance count as within it, in floating point."""
+
+
+def _equal(one: float, two: float, tolerance: float) -> bool:
+    return abs(one - two) <= tolerance * _ROUNDING
+
+
 def at_floor_since(probed: Probed, tolerances: Tolerances) -> int | None:
     """Returns the epoch since which the trajectory stands still at its floor, else None.
 
@@ -70,8 +78,8 @@ def at_floor_since(probed: Probed, tolerances: Tolerances) -> int | None:
         return None
     before = earlier[-1]
     still = (
-        abs(last.train_acc - before.train_acc) <= tolerances.train_acc
-        and abs(last.aie - before.aie) <= tolerances.aie
+        _equal(last.train_acc, before.train_acc, tolerances.train_acc)
+        and _equal(last.aie, before.aie, tolerances.aie)
     )
     at_floor = last.aie <= probed.recipe.label_smoothing + tolerances.aie
     return before.epoch if still and at_floor else None
@@ -90,8 +98,7 @@ def redundant(
     for other in complete:
         mine, theirs = probed.recipe, other.recipe
         ratio = max(mine.ft_lr, theirs.ft_lr) / min(mine.ft_lr, theirs.ft_lr)
-        # The factor lets "within 10 %" include 0.011 against 0.01 in floating point.
-        if not probed.same_kind(other) or ratio > tolerances.lr_ratio * (1 + 1e-9):
+        if not probed.same_kind(other) or ratio > tolerances.lr_ratio * _ROUNDING:
             continue
         numbers = (
             f"HP-train-acc {probed.last.train_acc:.3f} against {other.last.train_acc:.3f}, "
@@ -99,8 +106,8 @@ def redundant(
             f"ft_lr {mine.ft_lr:g} against {theirs.ft_lr:g}"
         )
         if (
-            abs(probed.last.train_acc - other.last.train_acc) <= tolerances.train_acc
-            and abs(probed.last.aie - other.last.aie) <= tolerances.aie
+            _equal(probed.last.train_acc, other.last.train_acc, tolerances.train_acc)
+            and _equal(probed.last.aie, other.last.aie, tolerances.aie)
         ):
             return f"redundant: starts like trial {other.number} ({numbers})"
         if mine.label_smoothing == theirs.label_smoothing:

@@ -23,7 +23,7 @@ from optuna.study import Study, StudyDirection
 
 from energytune.errors import ConfigError, OutputError, ResourceError
 
-__all__ = ["open_study", "quiet_optuna"]
+__all__ = ["load_study", "open_study", "quiet_optuna"]
 
 _JOURNAL = "journal://"
 
@@ -70,6 +70,24 @@ def open_study(storage: str, name: str, *, sampler: BaseSampler, pruner: BasePru
             "another search. Choose another storage or output folder."
         )
     return study
+
+
+def load_study(storage: str, name: str) -> Study:
+    """Returns the study ``name`` for reading.
+
+    Args:
+        storage: As for :func:`open_study`.
+        name: Name of the study within the storage.
+
+    Raises:
+        ConfigError, OutputError, ResourceError: As :func:`open_study`.
+        KeyError: If there is no such study.
+    """
+    with quiet_optuna():
+        opened = (
+            _open_journal(storage) if storage.startswith(_JOURNAL) else _open_database(storage)
+        )
+        return optuna.load_study(study_name=name, storage=opened)
 
 
 class _Journal(JournalFileBackend):

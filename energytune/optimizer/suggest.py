@@ -106,7 +106,8 @@ def fit_params(params: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
         if isinstance(dist, IntDistribution | FloatDistribution):
             value = min(max(value, dist.low), dist.high)
             if isinstance(dist, FloatDistribution) and dist.step is not None:
-                value = dist.low + round((value - dist.low) / dist.step) * dist.step
+                stepped = dist.low + round((value - dist.low) / dist.step) * dist.step
+                value = min(stepped, dist.high)  # 6 * 0.05 is more than 0.3
             fitted[name] = value
         elif isinstance(dist, CategoricalDistribution) and value in dist.choices:
             fitted[name] = value

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import time
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,8 @@ class RunFolder:
 
     def __init__(self, config: SearchConfig) -> None:
         self.path = config.out.expanduser().absolute()
+        self.search_id = ""
+        """Identifies the search among all others; set by :meth:`claim`, kept when continued."""
         self._config = config
 
     @property
@@ -88,24 +92,34 @@ class RunFolder:
         home = DEFAULT_HOME.absolute()
         return home if self.path.parent == home else self.path
 
-    def identity(self) -> str:
-        """Returns 16 hex digits of everything that makes two searches the same search."""
-        return _identity(self._describe())
+    @property
+    def storage(self) -> str:
+        """Optuna storage URL: the search's own, or the journal file in the folder."""
+        return self._config.storage or f"journal://{self.study}"
 
-    def claim(self) -> bool:
+    @property
+    def study_name(self) -> str:
+        """Name of the study, which is the folder's."""
+        return self.path.name
+
+    def claim(self, content: Mapping[str, str]) -> bool:
         """Makes the folder this search's own; returns whether it continues an earlier run.
+
+        Args:
+            content: Fingerprints of the data and of the backbone's weights, by what they are.
 
         Raises:
             OutputError: If the folder can't be written, is not empty and not energytune's, or
                 belongs to another search (told with what differs).
         """
-        description = self._describe()
+        description = {**self._describe(), **content}
         marker = self.path / "search.json"
         try:
             found = json.loads(marker.read_text()) if marker.exists() else None
             has_files = self.path.is_dir() and any(self.path.iterdir())
         except (OSError, ValueError) as error:
             raise OutputError(f"{marker} can't be read: {error}. {_ADVICE}") from error
+        self.search_id = (found or {}).pop("search_id", "") or uuid.uuid4().hex[:12]
         if found is not None:
             if _identity(found) != _identity(description):
                 differing = sorted(
@@ -121,7 +135,7 @@ class RunFolder:
                 f"The output folder {self.path} is not empty and holds no search. {_ADVICE}"
             )
         with atomic_file(marker, _ADVICE) as file:
-            file.write(json.dumps(description, indent=2).encode())
+            file.write(json.dumps({"search_id": self.search_id, **description}, indent=2).encode())
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise OutputError(f"The output folder {self.path} can't be written. {_ADVICE}")
         return found is not None

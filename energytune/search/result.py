@@ -18,24 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-__all__ = ["Registered", "Tracking", "TuneResult"]
+    from energytune.tracking import RegisteredModel
 
-
-@dataclass(frozen=True)
-class Registered:
-    """The winner in MLflow's registry.
-
-    Attributes:
-        name: Registered model, ``energytune-<dataset>``.
-        version: Its version.
-        is_champion: Whether the alias ``champion`` points to it.
-        decision: Why, with the numbers, a sentence.
-    """
-
-    name: str
-    version: str
-    is_champion: bool
-    decision: str
+__all__ = ["Tracking", "TuneResult"]
 
 
 @dataclass(frozen=True)
@@ -84,9 +69,9 @@ class TuneResult:
     confirmations: list[TrialRecord]
     winner: TrialRecord | None
     baselines: Mapping[str, TrialRecord]
-    registered: Registered | None
-    tracking: Tracking
-    seconds: Mapping[str, float]
+    registered: RegisteredModel | None = None
+    tracking: Tracking = Tracking(uri="")
+    seconds: Mapping[str, float] = field(default_factory=dict)
     interrupted: bool = False
     n_duplicates: int = 0
     model_spec: Mapping[str, Any] = field(default_factory=dict)
@@ -152,6 +137,11 @@ class TuneResult:
             model = rebuild_model(dict(self.model_spec))
         model.load_state_dict(load_file(finished.model_path))
         return model.eval()
+
+    @property
+    def is_user_module(self) -> bool:
+        """Whether the backbone is a user's own module, which no description can rebuild."""
+        return self._user_module is not None
 
     @property
     def mlflow_run_id(self) -> str | None:

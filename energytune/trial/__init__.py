@@ -1,5 +1,6 @@
 """One trial end to end, its records, and the protocols through which the rim plugs in."""
 
+from energytune.trial.chain import ChainSource
 from energytune.trial.jobs import Idle, JobSource, Observer, RunJob, run_inline
 from energytune.trial.records import (
     EpochsDone,
@@ -11,9 +12,11 @@ from energytune.trial.records import (
     State,
     TestResult,
     TrialRecord,
+    record_from_dict,
 )
 
 __all__ = [
+    "ChainSource",
     "EpochsDone",
     "Event",
     "Finished",
@@ -27,5 +30,6 @@ __all__ = [
     "State",
     "TestResult",
     "TrialRecord",
+    "record_from_dict",
     "run_inline",
 ]

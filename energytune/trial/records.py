@@ -18,6 +18,7 @@ __all__ = [
     "State",
     "TestResult",
     "TrialRecord",
+    "record_from_dict",
 ]
 
 Role = Literal["baseline_tau_0", "baseline_tau_max", "search", "confirm"]
@@ -157,3 +158,23 @@ class TrialRecord:
         plain = asdict(self)
         plain["job"]["recipe"] = self.job.recipe.to_dict()
         return plain
+
+
+def record_from_dict(plain: dict[str, Any]) -> TrialRecord:
+    """Returns the record that :meth:`TrialRecord.to_dict` described.
+
+    Raises:
+        KeyError, TypeError, ValueError: If it is no such description.
+    """
+    plain = dict(plain)
+    job = dict(plain["job"])
+    plain["job"] = Job(**{**job, "recipe": Recipe(**job["recipe"])})
+    plain["snapshots"] = tuple(ProbeSnapshot(**s) for s in plain["snapshots"])
+    plain["epochs"] = tuple(FinetuneEpoch(**e) for e in plain["epochs"])
+    if plain["finished"] is not None:
+        finished = dict(plain["finished"])
+        if finished["test"] is not None:
+            test = dict(finished["test"])
+            finished["test"] = TestResult(**{**test, "correct": tuple(test["correct"])})
+        plain["finished"] = Finished(**finished)
+    return TrialRecord(**plain)

@@ -1,0 +1,59 @@
+"""All trial records with their full curves, one JSON document a line, in the search's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from energytune.errors import OutputError
+from energytune.trial import Event, Job, TrialRecord, record_from_dict
+
+__all__ = ["RecordsLog"]
+
+
+class RecordsLog:
+    """Appends a line for each job that ends; implements :class:`energytune.trial.Observer`.
+
+    Args:
+        path: The file; made when needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def job_started(self, job: Job) -> None:
+        """Writes nothing."""
+
+    def job_progress(self, job: Job, events: Sequence[Event]) -> None:
+        """Writes nothing."""
+
+    def job_ended(self, record: TrialRecord) -> None:
+        """Appends the record.
+
+        Raises:
+            OutputError: If the disk is full or the file can't be written.
+        """
+        line = json.dumps(record.to_dict(), allow_nan=True) + "\n"
+        try:
+            with self._path.open("a") as file:
+                file.write(line)
+        except OSError as error:
+            raise OutputError(
+                f"{self._path} can't be written: {error.strerror or error}. Free some space; the "
+                "same command continues the search."
+            ) from error
+
+    def confirmations(self) -> list[TrialRecord]:
+        """Returns the complete confirmation runs of earlier starts; a torn line is passed over."""
+        if not self._path.exists():
+            return []
+        records = []
+        for line in self._path.read_text().splitlines():
+            try:
+                record = record_from_dict(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                continue
+            if record.job.role == "confirm" and record.state == "COMPLETE":
+                records.append(record)
+        return records

@@ -1,0 +1,189 @@
+"""A search's life in MLflow: journal, sender, registration. It never stops the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from energytune.config import SearchConfig
+from energytune.data import Splits
+from energytune.errors import TrackingError
+from energytune.search.clock import StageClock
+from energytune.search.folder import RunFolder
+from energytune.search.result import Tracking, TuneResult
+from energytune.tracking import (
+    RegisteredModel,
+    Sender,
+    TrackingJournal,
+    TrackingObserver,
+    default_uri,
+    find_parent_run,
+    register_winner,
+)
+from energytune.trial import TrialRecord
+from energytune.trial.bench import Bench
+
+__all__ = ["TrackedSearch"]
+
+_STOP_TIMEOUT_S = 30.0
+
+
+class TrackedSearch:
+    """Context manager: a background sender runs inside it.
+
+    Args:
+        folder: The search's folder, claimed.
+        config: The search.
+        bench: For the names and fingerprints that are tracked.
+        clock: Told the seconds of ``tracking`` and ``registry``.
+
+    Attributes:
+        observer: Writes the journal; give it to the job sources.
+    """
+
+    def __init__(
+        self, folder: RunFolder, config: SearchConfig, bench: Bench, clock: StageClock
+    ) -> None:
+        self._folder, self._config, self._clock = folder, config, clock
+        self._uri = config.tracking_uri or default_uri(folder.mlflow_home)
+        journal = TrackingJournal(folder.tracking_journal)
+        self.observer = TrackingObserver(
+            journal,
+            folder.search_id,
+            config.dataset,
+            bench.backbone.name,
+            _parent_params(config, bench),
+        )
+        self._sender = Sender(journal, self._uri)
+        self._status = Tracking(uri=self._uri)
+
+    def __enter__(self) -> Self:
+        """Starts the sender."""
+        self._sender.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends the parent run if the search has not; what is left is sent by ``sync``."""
+        if error is not None:
+            self.observer.finish(status="FAILED", reason=str(error))
+            self._sender.stop(_STOP_TIMEOUT_S)
+
+    def finish(self, result: TuneResult, splits: Splits) -> RegisteredModel | None:
+        """Ends the parent run, sends what is left, and registers the winner if there is one.
+
+        Returns:
+            The registered model; None if there is none to register or MLflow can't be reached.
+        """
+        with self._clock.stage("tracking"):
+            self.observer.finish(
+                metrics=_parent_metrics(result),
+                tags=_parent_tags(result),
+                files=[self._folder.records] if self._folder.records.exists() else [],
+                status="KILLED" if result.interrupted else "FINISHED",
+                reason="interrupted" if result.interrupted else "",
+            )
+            n_unsent = self._sender.stop(_STOP_TIMEOUT_S)
+        problem = self._sender.problem or self.observer.problem
+        registered = None
+        with self._clock.stage("registry"):
+            best = _model_to_keep(result)
+            if best is not None:
+                try:
+                    registered = self._register(result, best, splits)
+                except TrackingError as error:
+                    problem = problem or str(error)
+        link, run_id = None, None
+        if not n_unsent and problem is None:
+            link, run_id = find_parent_run(self._uri, self._config.dataset, self._folder.search_id)
+        warning = None
+        if n_unsent or problem:
+            warning = (
+                f"MLflow at {self._uri} was not told everything ({n_unsent} entries left"
+                f"{f': {problem}' if problem else ''}). Nothing is lost: "
+                f"`energytune sync {self._folder.path}` sends it later."
+            )
+        self._status = Tracking(self._uri, link, warning, n_unsent, run_id)
+        return registered
+
+    def status(self) -> Tracking:
+        """Returns where the search is tracked, and after :meth:`finish` what was not sent."""
+        return self._status
+
+    def _register(
+        self, result: TuneResult, best: TrialRecord, splits: Splits
+    ) -> RegisteredModel | None:
+        finished = best.finished
+        if finished is None or finished.test is None or finished.model_path is None:
+            return None
+        if result.is_user_module:  # its network can't be rebuilt from a description
+            return None
+        images, _ = next(iter(splits.valid.batches(1)))
+        return register_winner(
+            self._uri,
+            self._config.dataset,
+            run_folder=self._folder.path,
+            weights=finished.model_path,
+            spec=result.model_spec,
+            score=finished.test.accuracy,
+            protocol=f"{splits.protocol}; accuracy",
+            correct=finished.test.correct,
+            recipe=best.job.recipe,
+            run_uid=self.observer.run_uid(best.job.id),
+            search_id=self._folder.search_id,
+            input_shape=tuple(images.shape[1:]),
+            class_names=splits.class_names,
+            tags={"backbone": self._config.backbone or "", "seed": str(best.job.seed)},
+        )
+
+
+def _model_to_keep(result: TuneResult) -> TrialRecord | None:
+    if result.winner is None or result.interrupted:
+        return None
+    number = result.winner.job.number
+    if not any(r.finished and r.job.number == number for r in result.confirmations):
+        return None
+    return result.best_confirmation
+
+
+def _parent_params(config: SearchConfig, bench: Bench) -> dict[str, Any]:
+    return {
+        "seed": config.seed,
+        "space": config.space.name,
+        "sampler": config.sampler,
+        "pruner": config.pruner,
+        "n_trials": config.n_trials,
+        "ft_epochs": config.space.finetune.epochs,
+        "backbone_sha256": bench.backbone.weights_sha256,
+        "data_fingerprint": bench.splits.fingerprint,
+        "protocol": bench.splits.protocol,
+    }
+
+
+def _parent_metrics(result: TuneResult) -> dict[str, float]:
+    metrics: dict[str, float] = {}
+    if result.winner is not None and result.winner.objective is not None:
+        metrics["objective"] = result.winner.objective
+    for name, record in {"winner": result.winner, **result.baselines}.items():
+        if record is None:
+            continue
+        runs = [
+            r.finished.test.accuracy
+            for r in result.confirmations
+            if r.job.number == record.job.number and r.finished and r.finished.test
+        ]
+        if runs:
+            label = name.replace("=", "_")
+            metrics[f"test/{label}_mean_accuracy"] = sum(runs) / len(runs)
+    return metrics
+
+
+def _parent_tags(result: TuneResult) -> Mapping[str, str]:
+    if result.winner is None:
+        return {}
+    return {"winner": f"t{result.winner.job.number:03d} {result.winner.job.recipe.label()}"}

@@ -1,0 +1,161 @@
+"""``tune()``: a search from Python, on a named dataset or on one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from energytune.config import SearchConfig, SearchSpace, apply_fixes, load_space
+from energytune.errors import ConfigError
+from energytune.progress import NO_PROGRESS, Progress
+from energytune.search.folder import default_out
+from energytune.search.result import TuneResult
+from energytune.search.run import run_search
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from energytune.trial import Observer
+
+__all__ = ["TuneResult", "run_search", "tune"]
+
+
+def tune(
+    dataset: str | None = None,
+    *,
+    train: Any = None,
+    valid: Any = None,
+    test: Any = None,
+    backbone: str | nn.Module | None = None,
+    space: SearchSpace | str | Path | None = None,
+    fix: Mapping[str, Any] | None = None,
+    n_trials: int = 30,
+    seed: int = 0,
+    time_budget_s: float | None = None,
+    concurrency: int | None = None,
+    cpus_per_trial: int = 1,
+    gpus_per_trial: float | None = None,
+    checkpoint: str | Path | None = None,
+    weights: Literal["default", "none"] = "default",
+    data_root: str | Path | None = None,
+    sampler: Literal["tpe", "gp", "random"] = "tpe",
+    pruner: Literal["energy", "median", "none"] = "energy",
+    n_confirm_seeds: int = 3,
+    out: str | Path | None = None,
+    tracking_uri: str | None = None,
+    storage: str | None = None,
+    ray_address: str | None = None,
+    loader_workers: int | None = None,
+    observers: Sequence[Observer] = (),
+    progress: Progress = NO_PROGRESS,
+) -> TuneResult:
+    """Searches how to prepare a task head before finetuning, and returns what it found.
+
+    Args:
+        dataset: A dataset's name (``energytune datasets`` lists them), or, with ``train`` and
+            ``test``, a label for your own data.
+        train: Your own training set: map-style, items (image, class index).
+        valid: Your own validation set; None cuts a stable 20 % from ``train``.
+        test: Your own test set; read once, for the winner and both baselines.
+        backbone: A backbone's name, or your own module that maps a batch to features; None takes
+            the dataset's default.
+        space: A search space, its name or its YAML file; None takes the dataset's default.
+        fix: Dimensions to hold at a value: ``{"head_arch": "linear"}``.
+        n_trials: Trials, both baselines included, >= 1.
+        seed: Seed of sampling, initialisation and batch order.
+        time_budget_s: Wall-clock budget in seconds, confirmation included.
+        concurrency: Trials at once; None fills the CPUs, or the GPUs.
+        cpus_per_trial: CPU cores of one trial.
+        gpus_per_trial: GPUs of one trial, fractions allowed; None uses one where there is one.
+        checkpoint: File with the backbone's weights.
+        weights: ``"none"`` for a backbone with random weights.
+        data_root: Folder under which image datasets lie.
+        sampler: ``"tpe"``, ``"gp"`` or ``"random"``.
+        pruner: ``"energy"``, ``"median"`` or ``"none"``.
+        n_confirm_seeds: Seeds on which the winner and both baselines are confirmed.
+        out: Folder of the search; naming it again continues it.
+        tracking_uri: MLflow tracking server; None is SQLite in the run folder.
+        storage: Optuna storage URL; None is a journal file in the run folder.
+        ray_address: Ray cluster to join.
+        loader_workers: Processes that load images for one trial.
+        observers: Told of every job and event.
+        progress: Told of pretraining, downloads and feature extraction.
+
+    Raises:
+        EnergyTuneError: Whatever is wrong with settings, data, weights, folder or devices.
+    """
+    own_data = _own_data(train, valid, test)
+    if own_data is None and dataset is None:
+        dataset = "digits"
+    name = dataset or "custom"
+    module = None if backbone is None or isinstance(backbone, str) else backbone
+    if own_data is not None and backbone is None:
+        raise ConfigError(
+            "backbone must be given with your own data: a timm name such as 'resnet18', or a "
+            "module that maps a batch to features."
+        )
+    wide = _space(space, name if own_data is None else None, module)
+    config = SearchConfig(
+        dataset=name,
+        backbone=type(module).__name__ if module is not None else _as_name(backbone),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        weights=weights,
+        data_root=None if data_root is None else Path(data_root),
+        space=apply_fixes(wide, fix or {}),
+        baseline_taus=(wide.tau.low, wide.tau.high),
+        n_trials=n_trials,
+        seed=seed,
+        time_budget_s=time_budget_s,
+        concurrency=concurrency,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        sampler=sampler,
+        pruner=pruner,
+        n_confirm_seeds=n_confirm_seeds,
+        out=Path(out) if out is not None else default_out(name),
+        tracking_uri=tracking_uri,
+        storage=storage,
+        ray_address=ray_address,
+        loader_workers=loader_workers,
+    )
+    return run_search(
+        config, observers=observers, progress=progress, user_data=own_data, module=module
+    )
+
+
+def _own_data(train: Any, valid: Any, test: Any) -> Any:
+    if train is None and valid is None and test is None:
+        return None
+    if train is None or test is None:
+        missing = "train" if train is None else "test"
+        raise ConfigError(
+            f"{missing} must be given with your own data. Pass train= and test=; valid= is cut "
+            "from train if it is left out."
+        )
+    from energytune.trial.bench import UserData
+
+    return UserData(train, valid, test)
+
+
+def _as_name(backbone: Any) -> str | None:
+    return backbone if isinstance(backbone, str) else None
+
+
+def _space(
+    space: SearchSpace | str | Path | None, dataset: str | None, module: nn.Module | None
+) -> SearchSpace:
+    """Returns the space; a default one is narrowed to the depths at which ``module`` is cut."""
+    if isinstance(space, SearchSpace):
+        return space
+    if space is not None:
+        return load_space(space)
+    from energytune.data import get_dataset
+
+    default = load_space(get_dataset(dataset).space if dataset else "default")
+    if module is None:
+        return default
+    from energytune.models import create_backbone
+
+    deepest = min(default.reinit_depth.high, create_backbone(module).max_reinit_depth)
+    return apply_fixes(default, {"reinit_depth": 0}) if deepest == 0 else default
