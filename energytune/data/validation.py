@@ -27,18 +27,22 @@ def validate_splits(
         DataError: A split is empty, training data have one class only, a label is out of
             [0, n_classes), or a pixel is not finite.
     """
-    for part, split in (("train", train), ("valid", valid), ("test", test)):
-        where = f"the {part} split of dataset {name!r}"
+    parts = {
+        f"the {part} split of dataset {name!r}": split
+        for part, split in (("train", train), ("valid", valid), ("test", test))
+    }
+    for where, split in parts.items():
         check_not_empty(len(split), where)
-        check_targets(split.targets, n_classes, where)
-        if isinstance(split, TensorSplit):
-            check_images(split.images, where)
     present = torch.unique(train.targets).tolist()
     if n_classes < 2 or len(present) < 2:
         raise DataError(
             f"One class only: all {len(train)} training samples of dataset {name!r} have the label "
             f"{present[0]}. Classification needs at least 2 classes in the training split."
         )
+    for where, split in parts.items():
+        check_targets(split.targets, n_classes, where)
+        if isinstance(split, TensorSplit):
+            check_images(split.images, where)
 
 
 def check_not_empty(n_samples: int, where: str) -> None:

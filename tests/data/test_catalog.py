@@ -1,0 +1,78 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import energytune.data
+from energytune.data import (
+    DATASETS,
+    dataset_status,
+    default_data_root,
+    get_dataset,
+    load_dataset,
+)
+from energytune.errors import UnknownNameError
+
+
+def test_every_entry_is_complete():
+    assert set(DATASETS) == {"digits", "digits-rotated", "digits-same", "stl10"}
+    for name, entry in DATASETS.items():
+        assert entry.name == name
+        assert all((entry.description, entry.sizes, entry.backbone, entry.space))
+        assert entry.embedded != bool(entry.where)
+
+
+@pytest.mark.parametrize("function", [get_dataset, load_dataset])
+@pytest.mark.parametrize(("wrong", "near"), [("digit", "digits"), ("STL-10", "stl10")])
+def test_unknown_names_show_near_ones(function, wrong, near):
+    with pytest.raises(UnknownNameError, match=f"Unknown dataset '{wrong}'.*'{near}'"):
+        function(wrong)
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-rotated", "digits-same"])
+def test_sizes_that_are_told_are_the_real_ones(name):
+    splits = load_dataset(name)
+    real = f"{len(splits.train)} train, {len(splits.valid)} valid, {len(splits.test)} test"
+    assert get_dataset(name).sizes == real
+    assert get_dataset(name).n_classes == splits.task.n_classes
+
+
+def test_status(tmp_path, stl10_root):
+    assert dataset_status(get_dataset("digits")) == (True, "comes with scikit-learn")
+    there, text = dataset_status(get_dataset("stl10"), tmp_path / "nowhere")
+    assert not there
+    assert str(tmp_path / "nowhere" / "stl10_binary") in text
+    assert "train_X.bin" in text
+    assert dataset_status(get_dataset("stl10"), stl10_root) == (
+        True,
+        f"in {stl10_root / 'stl10_binary'}",
+    )
+
+
+def test_data_root_can_be_named(monkeypatch):
+    monkeypatch.setenv("ENERGYTUNE_DATA", "~/images")
+    assert default_data_root() == Path.home() / "images"
+    monkeypatch.delenv("ENERGYTUNE_DATA")
+    assert default_data_root().name == "energytune"
+
+
+def test_room_is_lazy():
+    assert set(energytune.data.__all__) <= set(dir(energytune.data))
+    assert all(hasattr(energytune.data, name) for name in energytune.data.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = energytune.data.nonsense
+
+
+@pytest.mark.integration
+def test_digits_load_no_vision_library_and_no_sklearn_once_cached():
+    load_dataset("digits")
+    code = (
+        "import sys, energytune.data; assert 'torch' not in sys.modules;"
+        "energytune.data.load_dataset('digits'); energytune.data.pretraining_set('digits');"
+        "print(sorted({'sklearn', 'torchvision', 'timm', 'PIL', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]"
