@@ -24,6 +24,14 @@ class Task(Protocol):
         """Width of the logits, K."""
         ...
 
+    def probs(self, logits: Tensor) -> Tensor:
+        """Returns predicted probabilities, (N, K)."""
+        ...
+
+    def soft_targets(self, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        """Returns targets in the form of predictions, (N, K)."""
+        ...
+
     def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Returns the mean training loss, a scalar."""
         ...

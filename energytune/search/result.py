@@ -104,9 +104,11 @@ class TuneResult:
             )
         return max(
             runs,
-            key=lambda r: (r.finished.objective, -r.finished.best_valid_loss, -r.job.seed)
-            if r.finished
-            else (-1.0, 0.0, 0),
+            key=lambda r: (
+                (r.finished.objective, -r.finished.best_valid_loss, -r.job.seed)
+                if r.finished
+                else (-1.0, 0.0, 0)
+            ),
         )
 
     def best_model(self) -> nn.Module:

@@ -226,9 +226,7 @@ class _Search:
         ]
         done = {(r.job.recipe.key(), r.job.seed) for r in earlier}
         missing = [
-            seed
-            for seed in self.confirm_seeds
-            if not all((key, seed) in done for _, key in wanted)
+            seed for seed in self.confirm_seeds if not all((key, seed) in done for _, key in wanted)
         ]
         self.confirmation.earlier = [
             r for r in earlier if r.job.seed in set(self.confirm_seeds) - set(missing)

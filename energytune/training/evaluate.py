@@ -34,7 +34,7 @@ def in_batches(
     inputs: Tensor, targets: Tensor, batch_size: int = _EVAL_BATCH
 ) -> Iterable[tuple[Tensor, Tensor]]:
     """Yields consecutive views of ``inputs`` and ``targets``, (B, ...) and (B,)."""
-    return zip(inputs.split(batch_size), targets.split(batch_size), strict=True)
+    return zip(torch.split(inputs, batch_size), torch.split(targets, batch_size), strict=True)
 
 
 def evaluate(

@@ -59,7 +59,7 @@ class FeatureStore:
         if stored is None:
             stored = _compact(compute()).numpy()
             self._save(path, stored)
-        return torch.from_numpy(np.asarray(stored, dtype=np.float32))
+        return torch.from_numpy(np.array(stored, dtype=np.float32))  # a copy that may be written
 
     @staticmethod
     def _load(path: Path, n_samples: int) -> np.ndarray[Any, Any] | None:

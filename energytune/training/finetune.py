@@ -17,7 +17,7 @@ from energytune.models import TaskModel
 from energytune.seeds import derive_seed
 from energytune.tasks import Task
 from energytune.training.evaluate import evaluate
-from energytune.training.probe import epoch_order
+from energytune.training.probe import epoch_order, seed_dropout
 from energytune.training.records import FinetuneEpoch
 from energytune.training.sgd import Sgd
 
@@ -70,7 +70,8 @@ class Finetuner:
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )
-        self._n_steps = math.ceil(len(train) / config.batch_size)
+        n_used = len(epoch_order(len(train), seed, "finetune", 1, config.batch_size))
+        self._n_steps = math.ceil(n_used / config.batch_size)
 
     def __iter__(self) -> Iterator[FinetuneEpoch]:
         """Yields the remaining epochs.
@@ -133,7 +134,7 @@ class Finetuner:
 
     def _train_one_epoch(self) -> tuple[float, float]:
         self.model.train()
-        torch.manual_seed(derive_seed(self._seed, "finetune dropout", self.epoch))
+        seed_dropout(self._device, self._seed, "finetune dropout", self.epoch)
         order = epoch_order(
             len(self._train), self._seed, "finetune", self.epoch, self._config.batch_size
         )

@@ -70,7 +70,7 @@ def pretrain_embedded(
     with progress.stage(f"pretraining {backbone}", total=config.epochs) as advance:
         for epoch in range(1, config.epochs + 1):
             order = epoch_order(n_samples, 0, "pretrain", epoch, config.batch_size)
-            for batch in order.split(config.batch_size):
+            for batch in torch.split(order, config.batch_size):
                 loss = task.loss(model(source.images[batch]), source.targets[batch])
                 lr = config.lr * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
                 optimizer.step(loss, lr)

@@ -42,11 +42,14 @@ class Sgd:
 
     def step(self, loss: Tensor, lr: float) -> None:
         """Takes one step down the gradient of ``loss``, a scalar that depends on the parameters."""
-        gradients = torch.autograd.grad(loss, self._parameters)
+        self.apply(list(torch.autograd.grad(loss, self._parameters)), lr)
+
+    def apply(self, gradients: list[Tensor], lr: float) -> None:
+        """Takes one step with given gradients, one per parameter in order."""
         with torch.no_grad():
             sgd(
                 self._parameters,
-                list(gradients),
+                gradients,
                 list(self._buffers),
                 fused=True,
                 weight_decay=self._weight_decay,
