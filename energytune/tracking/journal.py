@@ -90,7 +90,7 @@ class TrackingJournal:
             with open(self.path, "rb") as file:
                 file.seek(offset)
                 data = file.read(-1 if end_offset is None else end_offset - offset)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return JournalSlice([], 0)
         end = data.rfind(b"\n") + 1
         entries: list[dict[str, Any]] = []

@@ -197,6 +197,7 @@ class TrackingObserver:
         """
         now = self._now_ms()
         entries = [_interrupted(run.uid, now) for run in self._open.values()]
+        self._counts["FAIL"] += len(entries)
         self._open.clear()
         counts = {f"search/n_{name.lower()}": float(n) for name, n in self._counts.items()}
         points = [(key, float(v), now, 0) for key, v in {**counts, **(metrics or {})}.items()]
@@ -210,7 +211,12 @@ class TrackingObserver:
 
     def _begin(self, params: dict[str, str]) -> None:
         now = self._now_ms()
-        self._write(*[_interrupted(uid, now) for uid in self._recall()])
+        try:
+            left = self._recall()
+        except OSError as failure:
+            left, self.problem = [], f"{self.journal.path}: {failure}"
+        self._counts["FAIL"] += len(left)
+        self._write(*[_interrupted(uid, now) for uid in left])
         self._write(
             {
                 "kind": "run",
