@@ -77,9 +77,8 @@ def at_floor_since(probed: Probed, tolerances: Tolerances) -> int | None:
     if not earlier:
         return None
     before = earlier[-1]
-    still = (
-        _equal(last.train_acc, before.train_acc, tolerances.train_acc)
-        and _equal(last.aie, before.aie, tolerances.aie)
+    still = _equal(last.train_acc, before.train_acc, tolerances.train_acc) and _equal(
+        last.aie, before.aie, tolerances.aie
     )
     at_floor = last.aie <= probed.recipe.label_smoothing + tolerances.aie
     return before.epoch if still and at_floor else None
@@ -105,9 +104,8 @@ def redundant(
             f"AIE {probed.last.aie:.4f} against {other.last.aie:.4f}, "
             f"ft_lr {mine.ft_lr:g} against {theirs.ft_lr:g}"
         )
-        if (
-            _equal(probed.last.train_acc, other.last.train_acc, tolerances.train_acc)
-            and _equal(probed.last.aie, other.last.aie, tolerances.aie)
+        if _equal(probed.last.train_acc, other.last.train_acc, tolerances.train_acc) and _equal(
+            probed.last.aie, other.last.aie, tolerances.aie
         ):
             return f"redundant: starts like trial {other.number} ({numbers})"
         if mine.label_smoothing == theirs.label_smoothing:

@@ -84,9 +84,7 @@ def load_study(storage: str, name: str) -> Study:
         KeyError: If there is no such study.
     """
     with quiet_optuna():
-        opened = (
-            _open_journal(storage) if storage.startswith(_JOURNAL) else _open_database(storage)
-        )
+        opened = _open_journal(storage) if storage.startswith(_JOURNAL) else _open_database(storage)
         return optuna.load_study(study_name=name, storage=opened)
 
 

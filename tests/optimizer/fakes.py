@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
 
 import optuna
-import pytest
+from optuna.pruners import BasePruner
+from optuna.study import Study
 
 from energytune.config import FinetuneConfig, Recipe, SearchSpace, snapshot_epochs
+from energytune.optimizer import StudySource, make_pruner, make_sampler, open_study
 from energytune.training import FinetuneEpoch, ProbeSnapshot
 from energytune.trial import EpochsDone, Event, Finished, Job, ProbeDone
 
@@ -78,9 +82,23 @@ def make_run_job(
     return run_job
 
 
-@pytest.fixture(autouse=True)
-def _quiet() -> Generator[None, None, None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
+def memory_study(pruner: BasePruner | None = None, seed: int = 0, name: str = "tpe") -> Study:
+    return optuna.create_study(
+        direction="maximize",
+        sampler=make_sampler(name, seed),
+        pruner=make_pruner("energy", N_EPOCHS) if pruner is None else pruner,
+    )
+
+
+def journal_study(path: Path, pruner: BasePruner | None = None, seed: int = 0) -> Study:
+    return open_study(
+        f"journal://{path}",
+        "search",
+        sampler=make_sampler("tpe", seed),
+        pruner=make_pruner("energy", N_EPOCHS) if pruner is None else pruner,
+    )
+
+
+def make_source(study: Study, space: SearchSpace | None = None, **changes: Any) -> StudySource:
+    settings: dict[str, Any] = {"n_trials": 12, "seed": 0}
+    return StudySource(study, space or make_space(), **(settings | changes))

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from energytune.errors import ConfigError, OutputError, ResourceError
+from energytune.optimizer import open_study
+from tests.optimizer.fakes import journal_study
+
+
+def open_it(storage: str) -> optuna.Study:
+    return open_study(
+        storage,
+        "search",
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        pruner=optuna.pruners.NopPruner(),
+    )
+
+
+def test_a_journal_is_made_and_opened_again(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "study.journal"
+    study = open_it(f"journal://{path}")
+    study.tell(study.ask(), 0.5)
+    again = open_it(f"journal://{path}")
+    assert again.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert [trial.value for trial in again.trials] == [0.5]
+
+
+def test_sqlite_by_url(tmp_path: Path) -> None:
+    study = open_it(f"sqlite:///{tmp_path}/study.db")
+    study.tell(study.ask(), 0.5)
+    assert open_it(f"sqlite:///{tmp_path}/study.db").best_value == 0.5
+
+
+def test_nothing_is_printed_and_the_log_level_is_left_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = optuna.logging.get_verbosity()
+    open_it(f"journal://{tmp_path}/study.journal")
+    assert capfd.readouterr() == ("", "")
+    assert optuna.logging.get_verbosity() == before
+
+
+@pytest.mark.parametrize(
+    ("storage", "error", "said"),
+    [
+        ("journal://study.journal", ConfigError, "absolute path"),
+        ("study.db", ConfigError, "'study.db'"),
+        ("postgress://me:hidden@localhost/db", ConfigError, r"me:\*\*\*@localhost"),
+        ("sqlite:////no/such/folder/study.db", ResourceError, "does not answer"),
+    ],
+)
+def test_bad_urls(storage: str, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said) as raised:
+        open_it(storage)
+    assert "hidden" not in str(raised.value)
+
+
+def test_a_missing_driver_is_named() -> None:
+    with pytest.raises(ConfigError, match="driver"):
+        open_it("oracle://me:hidden@localhost/db")
+
+
+def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="can't be written"):
+        open_it(f"journal://{tmp_path}/file/study.journal")
+    with pytest.raises(OutputError, match="can't be written"):
+        open_it(f"journal://{tmp_path}")
+
+
+def test_a_file_that_is_no_journal(tmp_path: Path) -> None:
+    (tmp_path / "study.journal").write_text("not a journal\nat all\n")
+    with pytest.raises(OutputError, match="damaged"):
+        open_it(f"journal://{tmp_path}/study.journal")
+
+
+def test_a_study_that_minimises_is_not_ours(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(storage=url, study_name="search", direction="minimize")
+    with pytest.raises(OutputError, match="another search"):
+        open_it(url)
+
+
+def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "study.journal"
+    study = open_it(f"journal://{path}")
+    study.tell(study.ask(), 0.5)
+    with path.open("ab") as file:
+        file.write(b'{"op_code":4,"worker')
+    again = open_it(f"journal://{path}")
+    again.tell(again.ask(), 0.6)
+    assert [trial.value for trial in open_it(f"journal://{path}").trials] == [0.5, 0.6]
+
+
+def test_a_full_disk_is_told_and_damages_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "study.journal"
+    study = journal_study(path)
+    trial = study.ask()
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match=r"No space left on device.*go on"):
+            trial.set_user_attr("curve", [0.1] * 100)
+    study.tell(trial, 0.5)
+    (stored,) = journal_study(path).trials
+    assert (stored.value, stored.user_attrs) == (0.5, {})
+
+
+@pytest.mark.integration
+def test_importing_the_room_sets_nothing_global() -> None:
+    code = (
+        "import logging, optuna; level = optuna.logging.get_verbosity();"
+        "handlers = list(logging.getLogger().handlers);"
+        "import energytune.optimizer;"
+        "assert optuna.logging.get_verbosity() == level;"
+        "assert logging.getLogger().handlers == handlers"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from energytune.config import Recipe
+from energytune.training import FinetuneEpoch, ProbeSnapshot
+from energytune.trial import EpochsDone, Finished, Job, ProbeDone, TrialRecord
+from energytune.trial.builder import RecordBuilder, non_finite, now_ms
+
+JOB = Job("t003", 3, Recipe(tau=2, ft_lr=0.01), 0)
+SNAPSHOTS = tuple(ProbeSnapshot(e, 0.5, 0.7, 0.4, 0.8, 0.6, 2.0) for e in (0, 1, 2))
+EPOCHS = tuple(FinetuneEpoch(e, 0.5, 0.8, 0.6, 0.7) for e in (1, 2, 3))
+FINISHED = Finished(0.7, 2, 0.6, {"feature_norm": 1.0})
+
+
+def test_events_become_a_record() -> None:
+    builder = RecordBuilder(JOB, started_ms=1000)
+    builder.add(ProbeDone(SNAPSHOTS, 1.5, 2))
+    builder.add(EpochsDone(EPOCHS[:2], 0.25))
+    builder.add(EpochsDone(EPOCHS[2:], 0.5))
+    builder.add(FINISHED)
+    assert builder.build("COMPLETE", ended_ms=3000) == TrialRecord(
+        job=JOB,
+        state="COMPLETE",
+        snapshots=SNAPSHOTS,
+        epochs=EPOCHS,
+        finished=FINISHED,
+        seconds_hp=1.5,
+        seconds_ft=0.75,
+        n_hp_epochs_run=2,
+        started_ms=1000,
+        ended_ms=3000,
+    )
+
+
+@pytest.mark.parametrize("state", ["PRUNED", "FAIL"])
+def test_only_a_complete_trial_has_an_end(state: str) -> None:
+    builder = RecordBuilder(JOB)
+    builder.add(FINISHED)
+    record = builder.build(state, "because", extra={"roles": []})  # type: ignore[arg-type]
+    assert (record.state, record.reason) == (state, "because")
+    assert record.finished is None
+    assert record.objective is None
+    assert record.extra == {"roles": []}
+
+
+def test_without_events() -> None:
+    before = now_ms()
+    record = RecordBuilder(JOB).build("FAIL", "no start")
+    assert before <= record.started_ms <= record.ended_ms <= now_ms()
+    assert record.probe is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        (SNAPSHOTS[1], ""),
+        (EPOCHS[0], ""),
+        (FINISHED, ""),
+        (
+            ProbeSnapshot(4, 0.5, math.inf, 0.4, 0.8, math.nan, 2.0),
+            "non-finite at HP epoch 4: train_loss = inf, aie = nan",
+        ),
+        (
+            FinetuneEpoch(9, 0.5, 0.8, -math.inf, 0.7),
+            "non-finite at FT epoch 9: valid_loss = -inf",
+        ),
+        (Finished(math.nan, 1, 0.1, {}), "non-finite at end: objective = nan"),
+        (Finished(0.5, 1, math.nan, {}), "non-finite at end: best_valid_loss = nan"),
+        (Finished(0.5, 1, 0.1, {"feature_norm": math.nan}), ""),
+    ],
+)
+def test_non_finite(seen: ProbeSnapshot | FinetuneEpoch | Finished, reason: str) -> None:
+    assert non_finite(seen) == reason
