@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from energytune.data import pretraining_set
+from energytune.data import PretrainSet, pretraining_set
 from energytune.models import create_backbone
 from energytune.paths import CACHE_ADVICE, atomic_file
 from energytune.progress import NO_PROGRESS, Progress
@@ -41,7 +41,7 @@ def pretrain_embedded(
         OutputError: If the cache can't be written.
     """
     source = pretraining_set(dataset)
-    module = create_backbone(backbone, weights="none", seed=0).module
+    model, module = _fresh(backbone, source)
     key = content_key(
         kind="pretrained backbone",
         data=source.fingerprint,
@@ -55,12 +55,6 @@ def pretrain_embedded(
         return path
 
     config, task = source.config, Multiclass(source.n_classes)
-    generator_state = torch.get_rng_state()
-    torch.manual_seed(derive_seed(0, "pretraining head"))
-    with torch.no_grad():
-        n_features = module(source.images[:2]).shape[1]
-    model = nn.Sequential(module, nn.Linear(n_features, source.n_classes)).train()
-    torch.set_rng_state(generator_state)
     optimizer = Sgd(
         list(model.named_parameters()), momentum=config.momentum, weight_decay=config.weight_decay
     )
@@ -79,3 +73,15 @@ def pretrain_embedded(
     with atomic_file(path, CACHE_ADVICE) as file:
         file.write(save(module.state_dict()))
     return path
+
+
+def _fresh(backbone: str, source: PretrainSet) -> tuple[nn.Module, nn.Module]:
+    """Returns network with head, and the network; the caller's generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):
+        module = create_backbone(backbone, weights="none", seed=0).module
+        with torch.no_grad():
+            n_features = module(source.images[:2]).shape[1]
+        torch.manual_seed(derive_seed(0, "pretraining head"))
+        head = nn.Linear(n_features, source.n_classes)
+    return nn.Sequential(module, head).train(), module
