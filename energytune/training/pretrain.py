@@ -78,7 +78,6 @@ def pretrain_embedded(
 def _fresh(backbone: str, source: PretrainSet) -> tuple[nn.Module, nn.Module]:
     """Returns network with head, and the network; the caller's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        with torch.random.fork_rng(devices=[]):
         module = create_backbone(backbone, weights="none", seed=0).module
         with torch.no_grad():
             n_features = module(source.images[:2]).shape[1]
