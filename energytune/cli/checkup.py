@@ -98,8 +98,10 @@ def _check_packages(found: CheckUp) -> None:
     for module, name in _NEEDED.items():
         command = f"{sys.executable} -m pip install '{name}'"
         try:
-            importlib.import_module(module)
-            found.versions.append((module, version(name.partition("[")[0])))
+            loaded = importlib.import_module(module)
+            # Tells more than the metadata: torch's says which CUDA it was built for.
+            number = getattr(loaded, "__version__", None) or version(name.partition("[")[0])
+            found.versions.append((module, number))
         except (ImportError, PackageNotFoundError):
             found.versions.append((module, "not installed"))
             found.missing.append((f"The package {name} is not installed.", command))

@@ -16,17 +16,18 @@ _Folder = Annotated[Path, typer.Argument(help="Folder of a search, or of several
 
 def ui(
     folder: _Folder = RUNS_DIR,
-    port: Annotated[int, typer.Option(help="Port of the UI; 0 takes a free one.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port. Default: 5000, or a free one.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Show searches in MLflow's UI.
 
-    It listens on this machine only; Ctrl-C ends it.
+    It listens on this machine only unless --host says more; Ctrl-C ends it.
     """
     store = find_store(folder)
     from energytune.tracking import serve_ui
 
-    serve_ui(store, port=port, open_browser=browser)
+    serve_ui(store, host=host, port=port, open_browser=browser)
 
 
 def sync(

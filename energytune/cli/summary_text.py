@@ -66,13 +66,13 @@ def _print_comparison(console: Console, summary: Summary) -> None:
     _line(console, "")
     n_seeds = summary.result.config.n_confirm_seeds
     table = Table(
-        title=f"Test accuracy over {n_seeds} seeds",
+        title=f"Test accuracy over {n_seeds} seeds; paired differences with 95 % intervals",
         title_justify="left",
         title_style="bold",
         box=None,
         padding=(0, 1),
     )
-    for column in ("", "trial", "mean", "by seed", "winner minus it, 95 % interval"):
+    for column in ("", "trial", "mean", "by seed", "winner minus it, in points"):
         table.add_column(column, justify="right" if column == "mean" else "left")
     table.add_row("winner", f"t{best.number:03d}", _mean(best), _by_seed(best), "")
     for comparison in summary.comparisons:
@@ -89,7 +89,7 @@ def _print_comparison(console: Console, summary: Summary) -> None:
 
 
 def difference_text(difference: PairedDifference, n_seeds: int) -> str:
-    """Returns ``"+4.9 points [+2.1, +7.7]"``, and says what is missing.
+    """Returns ``"+4.9 [+2.1, +7.7]"`` in points, and says what is missing.
 
     Args:
         difference: Winner minus baseline.
@@ -97,16 +97,14 @@ def difference_text(difference: PairedDifference, n_seeds: int) -> str:
     """
     if difference.n == 0:
         return "not measured: no seed that both have finished"
-    text = f"{100 * difference.mean:+.1f} points"
+    text = f"{100 * difference.mean:+.1f}"
     if difference.interval is None:
         return f"{text} (one seed: no interval)"
     low, high = 100 * difference.interval.low, 100 * difference.interval.high
     text += f" [{low:+.1f}, {high:+.1f}]"
-    if difference.n < n_seeds:
-        text += f" (only {difference.n} of {n_seeds} seeds)"
     if not difference.excludes_zero:
         text += ", may be chance"
-    return text
+    return text if difference.n == n_seeds else f"{text} ({difference.n} of {n_seeds} seeds)"
 
 
 def _print_costs(console: Console, summary: Summary) -> None:

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from energytune.cli.board import Board
+from energytune.training import FinetuneEpoch
+from energytune.trial import EpochsDone, ProbeDone
+from tests.report.hand_made import confirmation, job, small_search, snapshot, trial
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def epochs(*accuracies: float) -> EpochsDone:
+    done = tuple(FinetuneEpoch(i, 1, 0.5, 1, a) for i, a in enumerate(accuracies, start=1))
+    return EpochsDone(done, 0.1)
+
+
+def test_a_row_follows_its_trial() -> None:
+    board = Board(3, 10)
+    row = board.started(job(0))
+    assert (row.phase, row.running, row.aie, row.ft_valid_acc) == ("probing", True, None, None)
+    board.progress(job(0), [ProbeDone((snapshot(0), snapshot(8)), 0.1, 8)])
+    assert row.phase == "finetuning"
+    assert (row.aie, row.hp_train_acc) == (snapshot(8).aie, snapshot(8).train_acc)
+    board.progress(job(0), [epochs(0.3, 0.7)])
+    board.progress(job(0), [epochs(0.6)])
+    assert (row.n_epochs, row.ft_valid_acc) == (3, 0.7)
+    ended = board.ended(trial(0, (0.5, 0.9)))
+    assert (ended.phase, ended.running, ended.ft_valid_acc) == ("COMPLETE", False, 0.9)
+    assert board.rows == [ended]
+
+
+def test_the_record_is_the_truth_even_if_nothing_was_told_before() -> None:
+    board = Board(6, 10)
+    for record in small_search():
+        board.ended(record)
+    assert [row.phase for row in board.rows] == ["COMPLETE"] * 3 + ["PRUNED", "FAIL", "COMPLETE"]
+    assert board.rows[3].reason.startswith("energy")
+    assert board.rows[3].ft_valid_acc == 0.3
+    assert board.n_ended == 5  # the repetition is no trial
+    assert board.best is board.rows[2]
+
+
+def test_the_best_is_complete_of_the_search_and_the_earliest_of_equals() -> None:
+    board = Board(4, 10)
+    assert board.best is None
+    board.ended(trial(0, (0.99,), state="PRUNED"))
+    assert board.best is None
+    board.ended(trial(1, (0.9,)))
+    board.ended(trial(2, (0.9,)))
+    board.ended(confirmation(2, 7, 100))
+    assert board.best is not None
+    assert board.best.job.number == 1
+
+
+def test_eta_is_the_pace_so_far_times_what_is_left() -> None:
+    clock = Clock()
+    board = Board(4, 10, n_confirm=6, clock=clock)
+    assert board.eta_s() is None
+    clock.now += 50  # pretraining: no part of the pace
+    board.started(job(0))
+    assert board.eta_s() is None
+    clock.now += 8
+    board.ended(trial(0))
+    assert board.eta_s() == 8 * (3 + 6)
+    board.started(job(1))
+    clock.now += 8
+    board.ended(trial(1))
+    assert board.eta_s() == 8 * (2 + 6)
+
+
+def test_eta_of_the_confirmation_forgets_trials_that_were_not_wanted() -> None:
+    clock = Clock()
+    board = Board(10, 10, n_confirm=2, clock=clock)
+    board.started(job(0))
+    clock.now += 4
+    board.ended(trial(0))
+    board.started(confirmation(0, 1, 50).job)  # a time budget ended the search
+    clock.now += 4
+    board.ended(confirmation(0, 1, 50))
+    assert (board.confirming, board.n_confirmed) == (True, 1)
+    assert board.eta_s() == 4
+
+
+def test_eta_is_bounded_by_the_budget() -> None:
+    clock = Clock()
+    board = Board(1000, 10, time_budget_s=30, clock=clock)
+    board.started(job(0))
+    clock.now += 10
+    board.ended(trial(0))
+    assert board.eta_s() == 20
+    clock.now += 100
+    assert board.eta_s() == 0
+
+
+def test_trials_of_an_earlier_start_are_no_pace() -> None:
+    board = Board(4, 10)
+    board.ended(trial(0))
+    assert (board.n_ended, board.eta_s()) == (1, None)
+
+
+def test_visible_rows_are_the_running_the_best_and_the_last() -> None:
+    board = Board(30, 10)
+    for number in range(20):
+        board.ended(trial(number, (0.9 if number == 3 else 0.5,)))
+    board.started(job(20))
+    board.started(job(21))
+    assert [row.job.number for row in board.visible(5)] == [3, 18, 19, 20, 21]
+    assert [row.job.number for row in board.visible(1)] == [21]
+    assert board.visible(100) == board.rows

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from energytune.cli.options import SearchOptions
+from energytune.cli.summary import summarise, to_json
+from energytune.cli.summary_text import difference_text, print_summary
+from energytune.report.intervals import Interval, PairedDifference, wilson_interval
+from tests.report.hand_made import small_search, trial
+
+OPTIONS = SearchOptions(checkpoint=Path("my weights.pt"), ft_epochs=9, sampler="random")
+
+
+def printed(result, options: SearchOptions = OPTIONS) -> str:
+    console = Console(file=io.StringIO(), width=100, markup=False, highlight=False, emoji=False)
+    print_summary(console, summarise(result, options))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def line(text: str, *words: str) -> str:
+    (found,) = [line for line in text.splitlines() if all(word in line for word in words)]
+    return found
+
+
+def test_tells_the_winner_with_its_interval(make_result) -> None:
+    text = printed(make_result())
+    assert line(text, "Winner:") == ("Winner: t002 mlp tau=8 ls=0.1 lr=0.3, FT-valid-acc 90.0 %")
+    interval = wilson_interval(0.9, 100)
+    bounds = f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+    assert line(text, "Test accuracy: 90.0 %").endswith(
+        f"(95 % interval {bounds} over 100 images; mean of 3 seeds)"
+    )
+
+
+def test_tells_a_command_that_runs_the_winner_again(make_result) -> None:
+    assert line(printed(make_result()), "--trials 3", "ft_lr").strip() == (
+        "energytune search --dataset digits --checkpoint 'my weights.pt' --seed 0 --trials 3 "
+        "--fix tau=8 --fix head_arch=mlp --fix label_smoothing=0.1 --fix reinit_depth=0 "
+        "--fix ft_lr=0.30000000000000004 --ft-epochs 9"
+    )
+
+
+def test_a_baseline_that_won_needs_no_third_trial(make_result) -> None:
+    text = printed(make_result(winner=small_search()[0]))
+    assert "--trials 2 --fix tau=0" in text
+    assert "it is the winner" in line(text, "tau=0 ", "t000 ", "84.0")
+
+
+def test_compares_with_both_baselines_by_seed(make_result) -> None:
+    text = printed(make_result())
+    assert "Test accuracy over 3 seeds" in text
+    assert line(text, "winner ", "t002").split()[2:] == ["90.0", "%", "88.0", "90.0", "92.0"]
+    zero = line(text, "tau=0 ", "t000 ", "84.0")
+    half = 100 * 0.01 / math.sqrt(3) * 0.95 / math.sqrt(2 * 0.975 * 0.025)
+    assert f"+5.0 [{5 - half:+.1f}, {5 + half:+.1f}]" in zero
+    assert "chance" not in zero
+    largest = line(text, "tau=max", "t001")
+    assert "89.0 91.0 (1 failed)" in largest
+    assert "may be chance (2 of 3 seeds)" in largest
+
+
+@pytest.mark.parametrize(
+    ("difference", "told"),
+    [
+        (PairedDifference(0.05, Interval(0.02, 0.08), 3), "+5.0 [+2.0, +8.0]"),
+        (
+            PairedDifference(-0.01, Interval(-0.03, 0.01), 3),
+            "-1.0 [-3.0, +1.0], may be chance",
+        ),
+        (PairedDifference(0.02, None, 1), "+2.0 (one seed: no interval)"),
+        (PairedDifference(math.nan, None, 0), "not measured: no seed that both have finished"),
+    ],
+)
+def test_differences_in_words(difference: PairedDifference, told: str) -> None:
+    assert difference_text(difference, 3) == told
+
+
+def test_tells_the_cost(make_result) -> None:
+    text = printed(make_result())
+    assert line(text, "Cost:") == "Cost: 1:15 (search 1:00)"  # hp and ft are sums over workers
+    assert "3 complete, 1 pruned, 1 failed, 1 repeated and not run again" in text
+    assert "FT epochs: 8, and 8 to confirm; HP epochs: 45 run of 88 wanted" in text
+    assert "HP 1.2 s, FT 7.5 s" in text
+
+
+def test_tells_model_and_link_without_folding_it(make_result) -> None:
+    result = make_result()
+    text = printed(result)
+    assert line(text, "Model:") == (
+        "Model: energytune-digits version 3 (champion): 90.0 % beats 85.0 %"
+    )
+    assert line(text, "MLflow:") == f"MLflow: {result.tracking.link}"
+    assert line(text, "Folder:") == "Folder: /runs/digits one"
+
+
+def test_tells_what_to_do_next(make_result) -> None:
+    text = printed(make_result())
+    assert "energytune ui '/runs/digits one'" in text
+    assert "--trials 60" in line(text, "--out '/runs/digits one'")
+    assert "sync" not in text
+
+
+def test_a_server_that_was_down_is_a_warning_with_a_command(make_result) -> None:
+    down = SimpleNamespace(
+        uri="http://gone:1", link=None, warning="not everything was sent", n_unsent=7
+    )
+    text = printed(make_result(tracking=down, registered=None))
+    assert line(text, "Warning:") == "Warning: not everything was sent"
+    assert line(text, "MLflow:") == "MLflow: http://gone:1"
+    assert "energytune sync '/runs/digits one'" in text
+    assert "the 7 entries" in text
+    assert "Model:" not in text
+
+
+def test_an_interrupted_search_tells_what_it_has(make_result) -> None:
+    text = printed(make_result(interrupted=True, confirmations=[], registered=None))
+    assert "not measured, the winner was not confirmed" in text
+    assert "Test accuracy over" not in text
+    assert "goes on with this search" in text
+
+
+def test_a_search_without_a_winner_says_so(make_result) -> None:
+    failed = [trial(0, (), state="FAIL", reason="nan")]
+    result = make_result(
+        winner=None, records=failed, confirmations=[], baselines={}, registered=None
+    )
+    text = printed(result)
+    assert "there is no winner" in text
+    assert "1 failed" in text
+    assert json.loads(to_json(summarise(result, OPTIONS)))["winner"] is None
+
+
+def test_json_holds_the_same(make_result) -> None:
+    document = json.loads(to_json(summarise(make_result(), OPTIONS)))
+    winner = document["winner"]
+    assert winner["number"] == 2
+    assert winner["recipe"] == {
+        "tau": 8,
+        "head_arch": "mlp",
+        "label_smoothing": 0.1,
+        "reinit_depth": 0,
+        "ft_lr": 0.30000000000000004,
+    }
+    assert winner["test_acc"] == pytest.approx(0.9)
+    assert winner["test_acc_by_seed"] == {"1": 0.88, "2": 0.90, "3": 0.92}
+    assert winner["command"].startswith("energytune search --dataset digits")
+    zero, largest = document["baselines"]
+    assert (zero["name"], zero["number"], zero["n_pairs"]) == ("tau=0", 0, 3)
+    assert zero["difference"] == pytest.approx(0.05)
+    assert zero["difference_interval"][0] < 0.05 < zero["difference_interval"][1]
+    assert largest["n_failed_confirmations"] == 1
+    assert document["costs"]["ft_epochs"] == 8
+    assert document["costs"]["n_duplicates"] == 1
+    assert document["registered"]["is_champion"] is True
+    assert document["tracking"]["n_unsent"] == 0
+
+
+def test_json_of_trials_has_null_for_what_is_missing(make_result) -> None:
+    trials = json.loads(to_json(summarise(make_result(), OPTIONS)))["trials"]
+    assert [t["number"] for t in trials] == [0, 1, 2, 3, 4, 5]
+    assert trials[2]["best_epoch"] == 2
+    assert isinstance(trials[2]["best_epoch"], int | float)
+    assert trials[4]["aie"] is trials[4]["best_epoch"] is trials[4]["duplicate_of"] is None
+    assert trials[5]["duplicate_of"] == 1
+
+
+def test_json_has_no_nan(make_result) -> None:
+    text = to_json(summarise(make_result(confirmations=[], registered=None), OPTIONS))
+
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    document = json.loads(text, parse_constant=refuse)
+    assert document["winner"]["test_acc"] is None
+    assert document["registered"] is None
