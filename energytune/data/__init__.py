@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         DatasetEntry,
         dataset_status,
         default_data_root,
+        ensure_dataset,
         get_dataset,
         load_dataset,
     )
@@ -34,6 +35,7 @@ __all__ = [
     "TensorSplit",
     "dataset_status",
     "default_data_root",
+    "ensure_dataset",
     "get_dataset",
     "load_dataset",
     "pretraining_set",
@@ -47,6 +49,7 @@ _HOMES = {
         "DatasetEntry",
         "dataset_status",
         "default_data_root",
+        "ensure_dataset",
         "get_dataset",
         "load_dataset",
     ),

@@ -18,6 +18,7 @@ __all__ = [
     "DatasetEntry",
     "dataset_status",
     "default_data_root",
+    "ensure_dataset",
     "get_dataset",
     "load_dataset",
 ]
@@ -137,6 +138,35 @@ def dataset_status(entry: DatasetEntry, data_root: Path | None = None) -> tuple[
     return False, f"not in {folder} (missing: {', '.join(missing)})"
 
 
+def ensure_dataset(
+    name: str,
+    data_root: Path | None = None,
+    *,
+    download: bool = True,
+    progress: Progress | None = None,
+) -> None:
+    """Makes sure that a dataset's files are on this machine, without reading them.
+
+    Args:
+        name: One of :data:`DATASETS`.
+        data_root: Folder that holds the datasets' folders; None is the default one.
+        download: Whether missing files are downloaded.
+        progress: Watches a download.
+
+    Raises:
+        UnknownNameError: No dataset has that name.
+        MissingDataError: Files are missing and could not be downloaded.
+        OutputError: A download can't be written.
+    """
+    if get_dataset(name).embedded:
+        return
+    from energytune.data.stl10_files import ensure_files
+
+    ensure_files(
+        data_root or default_data_root(), download=download, progress=progress or NO_PROGRESS
+    )
+
+
 def load_dataset(
     name: str,
     *,
@@ -161,18 +191,19 @@ def load_dataset(
         UnknownNameError: No dataset has that name.
         MissingDataError: The data are not on this machine and could not be downloaded.
         DataError: The data are damaged or break a rule.
+        OutputError: A download can't be written.
     """
     entry = get_dataset(name)
     if entry.embedded:
         from energytune.data.embedded import load_embedded
 
         return load_embedded(name)
+    # Before torchvision is imported: what is missing should be told at once.
+    ensure_dataset(name, data_root, download=download, progress=progress)
     from energytune.data.vision import load_stl10
 
     return load_stl10(
         data_root or default_data_root(),
         input_config or InputConfig(),
-        download=download,
         loader_workers=loader_workers,
-        progress=progress or NO_PROGRESS,
     )

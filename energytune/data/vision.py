@@ -16,11 +16,10 @@ from energytune.data.dataset_split import DatasetSplit
 from energytune.data.fingerprint import hash_lines, protocol_text, splits_fingerprint
 from energytune.data.holdout import cut_valid
 from energytune.data.splits import HeldOut, Splits
-from energytune.data.stl10_files import IMAGE_BYTES, check_file, ensure_files
+from energytune.data.stl10_files import IMAGE_BYTES, check_file
 from energytune.data.transforms import EvalTransform, TrainTransform
 from energytune.data.validation import validate_splits
 from energytune.errors import DataError
-from energytune.progress import NO_PROGRESS, Progress
 from energytune.tasks import Multiclass
 
 __all__ = ["LabelledSTL10", "load_stl10"]
@@ -81,25 +80,18 @@ def load_stl10(
     root: Path,
     input_config: InputConfig,
     *,
-    download: bool = True,
     loader_workers: int | None = None,
-    progress: Progress = NO_PROGRESS,
 ) -> Splits:
     """Loads STL-10: the official test set; a stable fifth of each class of train is valid.
 
     Args:
-        root: Folder that holds ``stl10_binary``.
+        root: Folder that holds ``stl10_binary``, with all files in it.
         input_config: What the backbone expects.
-        download: Whether missing files are downloaded.
         loader_workers: Processes that read images; None chooses.
-        progress: Watches a download.
 
     Raises:
-        MissingDataError: The files are missing and could not be downloaded.
         DataError: A file is damaged.
-        OutputError: A download can't be written.
     """
-    ensure_files(root, download=download, progress=progress)
     official = {part: LabelledSTL10(root, split=part) for part in ("train", "test")}
     targets = {part: torch.from_numpy(data.labels) for part, data in official.items()}
     n_train = len(targets["train"])
