@@ -41,7 +41,9 @@ def head_step(
     named = [(name, p) for name, p in model.named_parameters() if id(p) in trained]
     optimizer = Sgd(named, momentum=config.momentum, weight_decay=config.weight_decay)
     head = model.head
-    if isinstance(head, nn.Linear) and len(named) == 2:
+    # a tail may have no parameters and still act, so their number does not tell
+    has_tail = model.spec().get("reinit_depth", 0) > 0
+    if isinstance(head, nn.Linear) and head.bias is not None and not has_tail:
         step = _closed_form(head, features, targets, task, config.lr, label_smoothing, optimizer)
     else:
         step = _autograd(model, features, targets, task, config.lr, label_smoothing, optimizer)
