@@ -1,0 +1,128 @@
+"""The driver's book of running jobs, between Ray's callbacks and a :class:`JobSource`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from energytune.trial import EpochsDone, Event, Idle, Job, JobSource, ProbeDone
+
+__all__ = ["INTERRUPTED", "JobLedger"]
+
+INTERRUPTED = "interrupted"
+"""The reason that every job is told which runs when a search is stopped."""
+
+
+@dataclass
+class _Entry:
+    """A running job and how far its events have been told."""
+
+    job: Job
+    probed: bool = False
+    last_epoch: int = 0
+    failure: str = "its worker was lost"
+
+    def unseen(self, events: Sequence[Event]) -> list[Event]:
+        """Returns what a restarted job has not told before, and remembers it as told."""
+        fresh: list[Event] = []
+        for event in events:
+            if isinstance(event, ProbeDone):
+                if self.probed:
+                    continue
+                self.probed = True
+            elif isinstance(event, EpochsDone):
+                epochs = tuple(e for e in event.epochs if e.epoch > self.last_epoch)
+                if not epochs:
+                    continue
+                self.last_epoch = epochs[-1].epoch
+                if len(epochs) < len(event.epochs):
+                    event = replace(event, epochs=epochs)
+            fresh.append(event)
+        return fresh
+
+
+class JobLedger:
+    """Hands out jobs, forwards their events once, and tells each job's end exactly once.
+
+    Searcher and scheduler share one ledger. Ray swallows an exception of its callbacks or dies
+    of it; the ledger catches what the source raises, ends the search, and keeps it as
+    :attr:`failure` for the caller.
+
+    Attributes:
+        failure: What the source raised, None if nothing.
+    """
+
+    def __init__(self, source: JobSource, capacity: int) -> None:
+        """Starts with no job running.
+
+        Args:
+            source: Decides what is run.
+            capacity: Most jobs at once, >= 1.
+        """
+        self.failure: Exception | None = None
+        self._source = source
+        self._capacity = capacity
+        self._running: dict[str, _Entry] = {}
+        self._waiting = False
+
+    def next_job(self, trial_id: str) -> Job | Idle:
+        """Returns the job for Ray's trial ``trial_id``, or why there is none now.
+
+        After a WAIT the source is asked again only when a job has ended; if none runs, none can
+        end, and the search is done.
+        """
+        if self.failure is not None:
+            return Idle.DONE
+        if len(self._running) >= self._capacity or (self._waiting and self._running):
+            return Idle.WAIT
+        try:
+            job = self._source.next_job()
+        except Exception as failure:
+            self.failure = failure
+            return Idle.DONE
+        if isinstance(job, Job):
+            self._running[trial_id] = _Entry(job)
+            return job
+        self._waiting = job is Idle.WAIT
+        return job if self._running else Idle.DONE
+
+    def deliver(self, trial_id: str, events: Sequence[Event]) -> bool:
+        """Forwards a running job's new events; returns True if the source stops the job."""
+        entry = self._running.get(trial_id)
+        if entry is None or self.failure is not None:
+            return True
+        fresh = entry.unseen(events)
+        if not fresh:
+            return False
+        try:
+            return self._source.on_events(entry.job.id, fresh)
+        except Exception as failure:
+            self.failure = failure
+            return True
+
+    def note_failure(self, trial_id: str, reason: str) -> None:
+        """Keeps why a worker was lost; the job's end is told only if it is not restarted."""
+        if trial_id in self._running:
+            self._running[trial_id].failure = reason
+
+    def end(self, trial_id: str, error: str | None = None, *, lost: bool = False) -> None:
+        """Tells the source that a job has ended; a second call for the same job does nothing.
+
+        Args:
+            trial_id: Ray's trial.
+            error: Why it failed; None if it finished or was stopped.
+            lost: Whether its worker was lost for good; the reason is the one noted.
+        """
+        entry = self._running.pop(trial_id, None)
+        if entry is None:
+            return
+        self._waiting = False
+        try:
+            self._source.on_end(entry.job.id, entry.failure if lost else error)
+        except Exception as failure:
+            self.failure = self.failure or failure
+
+    def end_all(self) -> None:
+        """Tells every job that still runs that it was interrupted."""
+        for trial_id in list(self._running):
+            self.end(trial_id, INTERRUPTED)

@@ -1,0 +1,183 @@
+"""A Ray cluster for the time of a search: one of our own, or one that is joined."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import ray
+
+from energytune.cluster.config import (
+    ClusterConfig,
+    available_cpus,
+    count_gpus,
+    resolve_gpus,
+    slots_on,
+)
+from energytune.cluster.environment import environment
+from energytune.errors import ResourceError
+
+__all__ = ["RayCluster"]
+
+_MACHINE = "this machine"
+
+
+class RayCluster:
+    """Context manager: starts or joins Ray, and ends only what it started.
+
+    Without an address it starts a private Ray on this machine, silent, without dashboard and
+    without usage statistics; a session that this process has already opened is used as it is.
+
+    Attributes:
+        config: What was asked for.
+        gpus_per_trial: GPUs that each job holds; valid once entered.
+        concurrency: Jobs at once, >= 1; valid once entered.
+        resources: All CPUs, GPUs and memory of the cluster; valid once entered.
+    """
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self.config = config
+        self.gpus_per_trial = 0.0
+        self.concurrency = 1
+        self.resources: dict[str, float] = {}
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Starts or joins.
+
+        Raises:
+            ResourceError: A GPU or CPU that was asked for is not there (for a Ray of our own
+                this is known before anything starts), or the address can't be reached.
+        """
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(environment(_SETTINGS))
+            if ray.is_initialized():
+                self._share()
+            elif self.config.address is None:
+                self._start(undo)
+            else:
+                self._join(self.config.address, undo)
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends the private Ray, or leaves the one that was joined."""
+        self._undo.close()
+
+    def _start(self, undo: contextlib.ExitStack) -> None:
+        """Starts a private Ray; more CPUs than there are if the concurrency asks for it."""
+        config = self.config
+        n_gpus = 0 if config.gpus_per_trial == 0 else count_gpus()
+        gpus = resolve_gpus(config.gpus_per_trial, n_gpus, _MACHINE)
+        n_cpus = available_cpus()
+        if config.cpus_per_trial > n_cpus:
+            raise ResourceError(
+                f"cpus_per_trial = {config.cpus_per_trial} needs as many CPU cores, but "
+                f"{_MACHINE} has {n_cpus}."
+            )
+        n_cpus = max(n_cpus, (config.concurrency or 1) * config.cpus_per_trial)
+        # Ray puts Unix sockets in here, whose paths may have 107 characters only.
+        folder = tempfile.mkdtemp(prefix="et-", dir="/tmp")
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        undo.callback(ray.shutdown)
+        undo.enter_context(environment(_private_settings(config.preload)))
+        _init(
+            address="local",
+            include_dashboard=False,
+            num_cpus=n_cpus,
+            num_gpus=n_gpus if gpus else 0,
+            _temp_dir=folder,
+        )
+        self._adopt(_MACHINE)
+
+    def _join(self, address: str, undo: contextlib.ExitStack) -> None:
+        """Joins a running cluster as a driver."""
+        undo.callback(ray.shutdown)
+        try:
+            _knock(address)
+            _init(address=address)
+        except Exception as failure:
+            raise ResourceError(
+                f"No Ray cluster could be joined at {address!r}: {failure}. Start the search on "
+                "a node of the cluster, with the address that `ray start --head` printed."
+            ) from failure
+        self._adopt(f"the cluster at {address}")
+
+    def _share(self) -> None:
+        """Uses the session that this process has open, if it is the one that is asked for."""
+        open_at = str(ray.get_runtime_context().gcs_address)
+        if self.config.address not in (None, "auto", open_at):
+            raise ResourceError(
+                f"ray_address = {self.config.address!r}, but this process has already joined "
+                f"Ray at {open_at!r}. Call ray.shutdown() first."
+            )
+        self._adopt("the Ray session of this process")
+
+    def _adopt(self, where: str) -> None:
+        """Reads what there is and settles how many jobs run at once."""
+        config = self.config
+        nodes = [
+            node["Resources"]
+            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            if node["Alive"]
+        ]
+        self.resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        self.gpus_per_trial = resolve_gpus(
+            config.gpus_per_trial, self.resources.get("GPU", 0.0), where
+        )
+        slots = slots_on(nodes, config.cpus_per_trial, self.gpus_per_trial)
+        if slots < (config.concurrency or 1):
+            raise ResourceError(
+                f"{config.concurrency or 1} trials at once with {config.cpus_per_trial} CPUs and "
+                f"{self.gpus_per_trial:g} GPUs each were asked for, but {where} has room for "
+                f"{slots}. Lower --concurrency, or what each trial holds."
+            )
+        self.concurrency = config.concurrency or slots
+
+
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a job without a GPU must not see one
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+_TOKEN = secrets.token_hex(32)
+
+
+def _private_settings(preload: tuple[str, ...]) -> dict[str, str]:
+    """Returns the environment of a Ray of our own.
+
+    Ray listens on all interfaces and runs what it is sent, so it is locked with a token: the
+    user's if there is one, else one of this process (Ray would write one into the home folder).
+    """
+    settings = {"RAY_preload_python_modules": ",".join(("energytune.cluster.worker", *preload))}
+    users = any(name.startswith("RAY_AUTH_") for name in os.environ)
+    if not users and not (Path.home() / ".ray" / "auth_token").exists():
+        settings |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
+    return settings
+
+
+def _knock(address: str, timeout_s: float = 5.0) -> None:
+    """Raises OSError if nobody listens: Ray itself would try for ever, and say so aloud."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
+    elif address != "auto":
+        raise ValueError("an address has the form host:port")
+
+
+def _init(**options: Any) -> None:
+    """Initialises Ray without a word."""
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)

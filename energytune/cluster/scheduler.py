@@ -1,0 +1,62 @@
+"""Ray Tune's scheduler over a job source: events go in, the decision to stop comes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from energytune.cluster.ledger import JobLedger
+from energytune.cluster.warm import keep_workers_warm
+from energytune.cluster.worker import ENDED, ERROR, EVENTS
+
+__all__ = ["JobScheduler"]
+
+
+class JobScheduler(FIFOScheduler):
+    """Starts trials in the order in which they were suggested and stops those it is told to."""
+
+    def __init__(self, ledger: JobLedger | None, n_workers: int) -> None:
+        """Keeps up to ``n_workers`` idle workers for later jobs."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._ledger = ledger
+        self._n_workers = n_workers
+        self._warm = False
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Takes a new or restarted trial; Ray itself starts them in this order."""
+        super().on_trial_add(tune_controller, trial)
+        if not self._warm:
+            self._warm = True
+            keep_workers_warm(tune_controller, trial, self._n_workers)
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Forwards a report; returns STOP when the job has ended or is to be stopped."""
+        if self._ledger is None:
+            return str(TrialScheduler.STOP)
+        if self._ledger.deliver(trial.trial_id, result[EVENTS]):
+            self._ledger.end(trial.trial_id)
+            return str(TrialScheduler.STOP)
+        if result[ENDED]:
+            self._ledger.end(trial.trial_id, result[ERROR])
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Notes why a worker was lost; Ray restarts the job once before it gives up."""
+        super().on_trial_error(tune_controller, trial)
+        if self._ledger is not None:
+            self._ledger.note_failure(trial.trial_id, _loss_of(trial))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the source in the driver: it may hold locks, and Ray must never see it."""
+        return {**self.__dict__, "_ledger": None}
+
+
+def _loss_of(trial: Trial) -> str:
+    """Returns one line on why the worker of ``trial`` was lost."""
+    error = trial.get_error()
+    said = str(error).strip().splitlines() if error else []
+    detail = f" ({type(error).__name__}: {said[0]})" if said else ""
+    return f"the worker process died twice{detail}: killed, or out of memory?"
