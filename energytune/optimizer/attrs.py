@@ -85,7 +85,7 @@ def write_duplicate(trial: Trial, job: Job, original: int, reason: str) -> None:
 
 def write_probe(trial: Trial, event: ProbeDone) -> None:
     """Stores what probing has seen; the pruner reads it."""
-    snapshots = [asdict(snapshot) for snapshot in event.snapshots]
+    snapshots = [dict(vars(snapshot)) for snapshot in event.snapshots]
     trial.set_user_attr("snapshots", snapshots)
     trial.set_user_attr("hp", snapshots[-1] if snapshots else {})
 
@@ -93,7 +93,7 @@ def write_probe(trial: Trial, event: ProbeDone) -> None:
 def write_end(trial: Trial, record: TrialRecord) -> None:
     """Stores the rest of the record, just before the trial is told."""
     if record.epochs:
-        trial.set_user_attr("curve", [asdict(epoch) for epoch in record.epochs])
+        trial.set_user_attr("curve", [dict(vars(epoch)) for epoch in record.epochs])
     if record.reason:
         trial.set_user_attr("reason", record.reason)
     trial.set_user_attr(

@@ -1,9 +1,10 @@
 """At which finetuning epochs a pruner looks.
 
-A report to the study's storage is a write (an fsync, or a database transaction), and each look
-reads the whole study. 200 epochs of 30 trials are 6,000 of them; the rungs of successive halving
-are 3 a trial. So a pruner may declare with ``rung_epochs(n_epochs)`` at which epochs it looks;
-for one that does not, every epoch is reported.
+A report to the study's storage is a write, and each look reads the whole study. So a pruner may
+declare with ``rung_epochs(n_epochs)`` at which epochs it looks; for one that does not, every
+epoch is reported. Measured with the journal file, 30 trials of 200 epochs, CPU time of the whole
+search loop without its jobs: 9-12 ms a trial with the rungs of successive halving (4 reports, 20
+writes), 48 ms with every epoch. The full curve is stored once, at the end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Opens the study, which is the one truth of a search.
 
 Optuna's journal file is read whole at the start and then only where it has grown; a write is
-an append and an fsync.
+an append.
 """
 
 from __future__ import annotations
@@ -89,21 +89,40 @@ def load_study(storage: str, name: str) -> Study:
 
 
 class _Journal(JournalFileBackend):
-    """A journal file that a full disk can't damage."""
+    """A journal file that syncs where a state changes, and that a full disk can't damage.
+
+    Optuna's own syncs every line: some 600 times in a search of 30 trials, up to 9 ms each while
+    other processes write. What is not synced survives a killed process all the same, and a power
+    cut can only take lines of trials that had not ended.
+    """
 
     def __init__(self, path: Path) -> None:
-        super().__init__(str(path))
         self._path = path
+        self._writers = JournalFileSymlinkLock(str(path))
+        super().__init__(str(path), lock_obj=self._writers)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        size = self._path.stat().st_size
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         try:
-            super().append_logs(logs)
+            self._writers.acquire()
+            try:
+                self._append(lines.encode(), sync=any("state" in log for log in logs))
+            finally:
+                self._writers.release()
         except OSError as error:
-            # Half a line would be glued to the next one.
-            if self._path.exists() and self._path.stat().st_size > size:
-                os.truncate(self._path, size)
             raise _unwritable(self._path, error) from error
+
+    def _append(self, lines: bytes, *, sync: bool) -> None:
+        with self._path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                while lines:
+                    lines = lines[file.write(lines) :]
+                if sync:
+                    os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)  # half a line would be glued to the next one
+                raise
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -112,10 +113,52 @@ def test_a_full_disk_is_told_and_damages_nothing(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(OutputError, match=r"No space left on device.*go on"):
+            study.tell(trial, 0.4)
+    study.tell(trial, 0.5)
+    (stored,) = journal_study(path).trials
+    assert stored.value == 0.5
+
+
+def test_half_a_write_is_taken_back(tmp_path: Path) -> None:
+    """The file may grow by 10 bytes only, as on a disk that fills in the middle of a line."""
+    path = tmp_path / "study.journal"
+    study = journal_study(path)
+    trial = study.ask()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    content = path.read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) + 10, hard))
+    try:
+        with pytest.raises(OutputError, match=r"File too large.*go on"):
             trial.set_user_attr("curve", [0.1] * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == content
     study.tell(trial, 0.5)
     (stored,) = journal_study(path).trials
     assert (stored.value, stored.user_attrs) == (0.5, {})
+
+
+def test_only_ends_and_queue_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    study = journal_study(tmp_path / "study.journal")
+    trial = study.ask()
+    for epoch in range(20):
+        trial.report(0.5, epoch)
+    assert synced == []
+    study.tell(trial, 0.5)
+    assert len(synced) == 1
+    study.enqueue_trial({})
+    assert len(synced) == 2
+
+
+def test_two_writers_of_one_journal(tmp_path: Path) -> None:
+    one, two = journal_study(tmp_path / "s"), journal_study(tmp_path / "s")
+    for i in range(3):
+        one.tell(one.ask(), i)
+        two.tell(two.ask(), 10 + i)
+    assert [trial.value for trial in one.trials] == [0, 10, 1, 11, 2, 12]
+    assert [trial.value for trial in two.trials] == [0, 10, 1, 11, 2, 12]
 
 
 @pytest.mark.integration
