@@ -136,7 +136,7 @@ def build_model(
         reinitialise(module, cut.tail_state_names, seed=tail_seed, fresh=backbone.fresh)
     spec = {
         "backbone": backbone.name,
-        "input_shape": list(backbone.input_shape) if backbone.input_shape else None,
+        "input_shape": list(backbone.input_shape),
         "head_arch": head_arch,
         "n_outputs": n_outputs,
         "reinit_depth": reinit_depth,
@@ -167,9 +167,8 @@ def rebuild_model(spec: dict[str, Any]) -> TaskModel:
             "rebuild. Build it in your code, pass it to create_backbone and build_model, and "
             "load the weights with load_state_dict."
         )
-    shape = spec["input_shape"]
     backbone = create_backbone(
-        spec["backbone"], weights="none", input_shape=tuple(shape) if shape else None
+        spec["backbone"], weights="none", input_shape=tuple(spec["input_shape"])
     )
     return build_model(
         backbone,

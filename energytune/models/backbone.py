@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import fnmatch
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +15,12 @@ import torch
 from torch import nn
 
 from energytune.config import InputConfig
-from energytune.errors import ConfigError, MissingDataError, unknown_name
+from energytune.errors import ConfigError, CutError, MissingDataError
 from energytune.models.checkpoints import load_checkpoint
 from energytune.models.cut import Cut, NoTail, SequentialCut, check_depth, sequential_blocks
-from energytune.models.networks import EMBEDDED_BACKBONES
+from energytune.models.cut_plan import CutPlanner
+from energytune.models.hook_cut import HookCut
+from energytune.models.networks import EMBEDDED_BACKBONES, FlatOutput
 from energytune.models.reinit import seeded
 
 __all__ = ["Backbone", "Weights", "create_backbone", "list_backbones", "weights_sha256"]
@@ -33,9 +37,9 @@ class Backbone:
         module: The network, in evaluation mode, on the CPU; (N, ...) -> (N, D). Never changed:
             :func:`~energytune.models.build_model` copies it.
         weights_sha256: Hex digest over all names and tensors of the ``state_dict``.
-        input_config: What it expects of images; None if it does not take images.
+        input_config: What it expects of images; None if that is not known.
         n_features: D.
-        input_shape: Shape of one input, without the batch; None if unknown.
+        input_shape: Shape of one input, without the batch.
         checkpoint_info: sha256, prefix and counts of the checkpoint; empty without one.
         fresh: Builds the same architecture with random weights; None if nobody knows how.
     """
@@ -45,20 +49,28 @@ class Backbone:
     weights_sha256: str
     input_config: InputConfig | None
     n_features: int
-    input_shape: tuple[int, ...] | None
+    input_shape: tuple[int, ...]
     checkpoint_info: dict[str, Any] = field(default_factory=dict)
     fresh: Callable[[], nn.Module] | None = None
 
     @cached_property
     def max_reinit_depth(self) -> int:
-        """Largest ``reinit_depth``, >= 0."""
-        blocks = sequential_blocks(self.module)
-        return len(blocks) if blocks is not None else 0
+        """Largest ``reinit_depth``, >= 0; 0 if the network can't be cut.
+
+        Computed when first asked for: it runs the network a few times on one small batch.
+        """
+        if (blocks := sequential_blocks(self.module)) is not None:
+            return len(blocks)
+        return self._planner.max_depth
 
     @cached_property
     def cut_problem(self) -> str:
         """Why ``max_reinit_depth`` is not larger; empty if every block can be cut off."""
-        return ""
+        return "" if sequential_blocks(self.module) is not None else self._planner.problem
+
+    @cached_property
+    def _planner(self) -> CutPlanner:
+        return CutPlanner(self.module, self.input_shape)
 
     def cut(self, module: nn.Module, depth: int) -> Cut:
         """Returns the cut of ``module`` (a copy of this one's) before its last ``depth`` blocks.
@@ -69,7 +81,15 @@ class Backbone:
         if depth == 0:
             return NoTail(module)
         check_depth(self.name, depth, self.max_reinit_depth, self.cut_problem)
-        return SequentialCut(module, depth)
+        if sequential_blocks(self.module) is not None:
+            return SequentialCut(module, depth)
+        try:
+            return HookCut(module, self._planner.plan(depth))
+        except CutError as refused:
+            raise CutError(
+                f"Backbone {self.name!r} can't be cut at reinit_depth = {depth}: {refused}. Use a "
+                "smaller one: --fix reinit_depth=0."
+            ) from refused
 
 
 def create_backbone(
@@ -83,46 +103,79 @@ def create_backbone(
     """Creates a backbone.
 
     Args:
-        name: Name of an embedded or a timm model, or a user's own module.
+        name: Name of an embedded or a timm model, or a user's own module. That is copied; its
+            weights are taken as they are, whatever ``weights`` says.
         weights: ``"default"``: the weights that belong to the name, downloaded if need be;
             ``"none"``: random ones. Without effect if ``checkpoint`` is given.
         checkpoint: File with the weights (safetensors, or PyTorch's format without pickled code).
         seed: Seed of random weights.
-        input_shape: Shape of one input without the batch; needed for a user's own module.
+        input_shape: Shape of one input without the batch. Needed for a user's own module; for a
+            timm model, only if it differs from the size that the model was made for.
 
     Raises:
         UnknownNameError: If there is no such backbone.
         MissingDataError: If the weights are not on this machine and can't be downloaded.
         CheckpointError: If the checkpoint does not fit.
-        ConfigError: If ``input_shape`` is missing.
+        ConfigError: If ``input_shape`` is missing or the module does not take such inputs.
     """
     if weights not in ("default", "none"):
         raise ConfigError(f"weights must be 'default' or 'none', got {weights!r}.")
-    if not isinstance(name, str) or name not in EMBEDDED_BACKBONES:
-        raise unknown_name("backbone", str(name), EMBEDDED_BACKBONES)
-    fresh = EMBEDDED_BACKBONES[name]
-    if checkpoint is None and weights == "default":
-        raise MissingDataError(
-            f"There are no weights to download for the embedded backbone {name!r}: a search "
-            "pretrains it on first use. Elsewhere pass --checkpoint FILE, or --weights none."
-        )
-    module = seeded(fresh, seed).eval()
-    info = load_checkpoint(checkpoint, module).to_dict() if checkpoint else {}
+    random = checkpoint is not None or weights == "none"
+    images: InputConfig | None = None
+    fresh: Callable[[], nn.Module] | None = None
+    if isinstance(name, nn.Module):
+        if input_shape is None:
+            raise ConfigError(
+                f"input_shape must be given with your own module ({type(name).__name__}): the "
+                "shape of one input without the batch, for example (3, 224, 224)."
+            )
+        module = copy.deepcopy(name).cpu()
+        label = f"custom:{type(name).__name__}"
+    elif name in EMBEDDED_BACKBONES:
+        if not random:
+            raise MissingDataError(
+                f"There are no weights to download for the embedded backbone {name!r}: a search "
+                "pretrains it on first use. Pass --checkpoint FILE, or --weights none."
+            )
+        fresh = EMBEDDED_BACKBONES[name]
+        embedded = EMBEDDED_BACKBONES[name]()
+        input_shape = (embedded.n_inputs,)
+        module, label = seeded(fresh, seed), name
+    else:
+        from energytune.models import timm_backbones as timm_side
+
+        options = timm_side.timm_options(name, input_shape, frozenset(EMBEDDED_BACKBONES))
+        fresh = partial(timm_side.build_timm, name, options)
+        module = seeded(fresh, seed) if random else timm_side.load_timm(name, options)
+        images = timm_side.input_config(module, input_shape)
+        input_shape, label = images.size, name
+    info = load_checkpoint(checkpoint, module).to_dict() if checkpoint is not None else {}
+    module, n_features = _pooled(module.eval(), input_shape, label)
     return Backbone(
-        name=name,
+        name=label,
         module=module,
         weights_sha256=weights_sha256(module),
-        input_config=None,
-        n_features=fresh().num_features,
-        input_shape=(fresh().n_inputs,),
+        input_config=images,
+        n_features=n_features,
+        input_shape=tuple(input_shape),
         checkpoint_info=info,
         fresh=fresh,
     )
 
 
 def list_backbones(pattern: str | None = None) -> list[str]:
-    """Returns the names of all backbones, embedded ones first, that match a shell pattern."""
-    return sorted(EMBEDDED_BACKBONES)
+    """Returns names of backbones, embedded ones first, then timm's.
+
+    Args:
+        pattern: Part of the name, or a shell pattern (``resnet*``); None: all of them.
+    """
+    from energytune.models.timm_backbones import timm_names
+
+    names = [*sorted(EMBEDDED_BACKBONES), *sorted(timm_names())]
+    if pattern is None:
+        return names
+    wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    return fnmatch.filter(names, wanted)
 
 
 @torch.no_grad()
@@ -134,3 +187,23 @@ def weights_sha256(module: nn.Module) -> str:
         data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(data.numpy().data)
     return digest.hexdigest()
+
+
+@torch.no_grad()
+def _pooled(module: nn.Module, input_shape: tuple[int, ...], label: str) -> tuple[nn.Module, int]:
+    """Returns the module, made to return (N, D), and D; found by running it on one input."""
+    try:
+        output = module(torch.zeros(2, *input_shape))
+    except (RuntimeError, ValueError, TypeError, IndexError) as failure:
+        raise ConfigError(
+            f"Backbone {label!r} does not take inputs of shape {tuple(input_shape)}: {failure}"
+        ) from failure
+    if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != 2:
+        what = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise ConfigError(
+            f"Backbone {label!r} must return one tensor (N, D) of features, or (N, ...), which is "
+            f"flattened; for N = 2 it returned {what}."
+        )
+    if output.ndim == 2:
+        return module, output.shape[1]
+    return FlatOutput(module).eval(), output.flatten(1).shape[1]

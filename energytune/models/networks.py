@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-__all__ = ["EMBEDDED_BACKBONES", "EmbeddedMLP", "HiddenLayer"]
+__all__ = ["EMBEDDED_BACKBONES", "EmbeddedMLP", "FlatOutput", "HiddenLayer"]
 
 
 class HiddenLayer(nn.Linear):
@@ -48,6 +48,23 @@ class EmbeddedMLP(nn.Module):
         for block in self.blocks:
             x = block(x)
         return x
+
+
+class FlatOutput(nn.Module):
+    """A network whose output (N, ...) is flattened to (N, D); it is not cut into blocks.
+
+    Attributes:
+        network: The network.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the network's output, flattened to (N, D)."""
+        output: Tensor = self.network(x)
+        return output.flatten(1)
 
 
 EMBEDDED_BACKBONES: dict[str, Callable[[], EmbeddedMLP]] = {"digits-mlp": EmbeddedMLP}

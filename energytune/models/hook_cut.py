@@ -1,0 +1,71 @@
+"""The cut of a network whose forward pass is its own business: stopped and resumed by hooks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from energytune.errors import CutError
+from energytune.models.cut_plan import CutPlan
+from energytune.models.trace import Recording, record, resume_at, stop_at
+
+__all__ = ["HookCut"]
+
+
+class HookCut:
+    """A network stopped at the input of one of its modules, and resumed there.
+
+    Nothing stays hooked between calls, so the network itself runs as it always does.
+
+    Attributes:
+        tail_state_names: Names in the module's ``state_dict`` that belong to the tail.
+    """
+
+    def __init__(self, module: nn.Module, plan: CutPlan) -> None:
+        """Cuts ``module`` according to a plan made for its architecture."""
+        self.tail_state_names = plan.tail_state_names
+        self._plan = plan
+        self._module = module
+        self._cut = module.get_submodule(plan.path)
+        self._tail_modules = [module.get_submodule(path) for path in sorted(plan.tail_modules)]
+        self._known_inputs = {plan.recording.x.shape[1:]}
+        self._recordings: dict[torch.Size, Recording] = {plan.z_shape: plan.recording}
+
+    def prefix(self, x: Tensor) -> Tensor:
+        """Returns what flows through the cut, (N, ...); stops there.
+
+        Inputs of another shape than the usual one are recorded when first seen.
+        """
+        z = stop_at(self._module, self._cut, x)
+        if x.shape[1:] not in self._known_inputs:
+            with torch.no_grad():
+                recording, _ = record(self._module, self._cut, x[:1].detach().clone())
+            self._recordings[z.shape[1:]] = recording
+            self._known_inputs.add(x.shape[1:])
+        return z
+
+    def resume(self, z: Tensor) -> Tensor:
+        """Returns features (N, D); runs what comes after the cut only.
+
+        Raises:
+            CutError: If ``z`` belongs to inputs of a shape that was never seen.
+        """
+        recording = self._recordings.get(z.shape[1:])
+        if recording is None:
+            raise CutError(
+                f"features at the cut must have one of the shapes "
+                f"{[tuple(shape) for shape in self._recordings]}, got {tuple(z.shape[1:])}. "
+                "Run the prefix once on inputs of the wanted size first."
+            )
+        if recording.x.device != z.device:
+            recording = recording.to(z.device)
+            self._recordings[z.shape[1:]] = recording
+        if self._plan.copies_input:
+            z = z.clone()
+        return resume_at(self._module, self._cut, z, recording)
+
+    def train_tail(self, train: bool) -> None:
+        """Puts the prefix into evaluation mode and the tail into training mode or not."""
+        self._module.eval()
+        for part in self._tail_modules:
+            part.training = train
