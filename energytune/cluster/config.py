@@ -1,14 +1,12 @@
-"""What is asked of a cluster, and what fits on it."""
+"""What is asked of a cluster."""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from energytune.errors import ConfigError, ResourceError
+from energytune.errors import ConfigError
 
 __all__ = [
     "ClusterConfig",
@@ -64,71 +62,3 @@ class ClusterConfig:
                 "(ray://) would run the search itself on the head: start the search on a node "
                 "of the cluster and give the address that `ray start` printed."
             )
-
-
-def available_cpus() -> int:
-    """Returns the CPU cores this process may use: affinity, then the container's quota; >= 1."""
-    n_cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()[:2]
-        n_cpus = min(n_cpus or 1, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no cgroup, or no quota ("max")
-        pass
-    return max(1, n_cpus or 1)
-
-
-def count_gpus() -> int:
-    """Returns the GPUs that torch sees on this machine, without creating a CUDA context."""
-    import torch
-
-    return int(torch.cuda.device_count())
-
-
-def resolve_gpus(wanted: float | None, n_gpus: float, where: str) -> float:
-    """Returns the GPUs that each job holds.
-
-    Args:
-        wanted: ``gpus_per_trial``; None takes one if there is one.
-        n_gpus: GPUs there are.
-        where: Where they were looked for, for the message.
-
-    Raises:
-        ResourceError: More GPUs are wanted than there are.
-    """
-    if wanted is None:
-        return 1.0 if n_gpus >= 1 else 0.0
-    if wanted > n_gpus:
-        raise ResourceError(
-            f"gpus_per_trial = {wanted:g} needs a GPU, but {where} has {n_gpus:g}. Use "
-            "--gpus-per-trial 0 to run on the CPU, or --ray-address to join a cluster with GPUs. "
-            "`energytune doctor` lists the devices that are seen."
-        )
-    return float(wanted)
-
-
-def check_resources(config: ClusterConfig) -> None:
-    """Raises ``ResourceError`` if this machine lacks a GPU that is asked for; starts nothing.
-
-    A cluster that is joined is asked when it is joined.
-    """
-    if config.address is None and config.gpus_per_trial:
-        resolve_gpus(config.gpus_per_trial, count_gpus(), "this machine")
-
-
-def slots_on(nodes: Iterable[Mapping[str, float]], n_cpus: int, n_gpus: float) -> int:
-    """Counts the jobs that fit at once; a job never spans two nodes.
-
-    Args:
-        nodes: Per node, its resources: ``{"CPU": 8.0, "GPU": 1.0}``.
-        n_cpus: CPU cores a job, >= 1.
-        n_gpus: GPUs a job, >= 0; fractions of different GPUs are not combined.
-    """
-    n_slots = 0
-    for node in nodes:
-        fits = int(node.get("CPU", 0.0)) // n_cpus
-        if 0 < n_gpus < 1:
-            fits = min(fits, int(node.get("GPU", 0.0)) * math.floor(1 / n_gpus + 1e-9))
-        elif n_gpus >= 1:
-            fits = min(fits, int(node.get("GPU", 0.0)) // int(n_gpus))
-        n_slots += fits
-    return n_slots

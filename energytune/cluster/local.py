@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +14,16 @@ from typing import Any, Self
 
 import ray
 
-from energytune.cluster.config import (
-    ClusterConfig,
+from energytune.cluster.config import ClusterConfig
+from energytune.cluster.environment import environment
+from energytune.cluster.resources import (
     available_cpus,
+    check_resources,
     count_gpus,
     resolve_gpus,
     slots_on,
+    unreachable,
 )
-from energytune.cluster.environment import environment
 from energytune.errors import ResourceError
 
 __all__ = ["RayCluster"]
@@ -58,6 +59,7 @@ class RayCluster:
                 this is known before anything starts), or the address can't be reached.
         """
         with contextlib.ExitStack() as undo:
+            check_resources(self.config)
             undo.enter_context(environment(_SETTINGS))
             if ray.is_initialized():
                 self._share()
@@ -82,13 +84,7 @@ class RayCluster:
         config = self.config
         n_gpus = 0 if config.gpus_per_trial == 0 else count_gpus()
         gpus = resolve_gpus(config.gpus_per_trial, n_gpus, _MACHINE)
-        n_cpus = available_cpus()
-        if config.cpus_per_trial > n_cpus:
-            raise ResourceError(
-                f"cpus_per_trial = {config.cpus_per_trial} needs as many CPU cores, but "
-                f"{_MACHINE} has {n_cpus}."
-            )
-        n_cpus = max(n_cpus, (config.concurrency or 1) * config.cpus_per_trial)
+        n_cpus = max(available_cpus(), (config.concurrency or 1) * config.cpus_per_trial)
         # Ray puts Unix sockets in here, whose paths may have 107 characters only.
         folder = tempfile.mkdtemp(prefix="et-", dir="/tmp")
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -107,13 +103,9 @@ class RayCluster:
         """Joins a running cluster as a driver."""
         undo.callback(ray.shutdown)
         try:
-            _knock(address)
             _init(address=address)
         except Exception as failure:
-            raise ResourceError(
-                f"No Ray cluster could be joined at {address!r}: {failure}. Start the search on "
-                "a node of the cluster, with the address that `ray start --head` printed."
-            ) from failure
+            raise unreachable(address, failure) from failure
         self._adopt(f"the cluster at {address}")
 
     def _share(self) -> None:
@@ -167,15 +159,6 @@ def _private_settings(preload: tuple[str, ...]) -> dict[str, str]:
     if not users and not (Path.home() / ".ray" / "auth_token").exists():
         settings |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
     return settings
-
-
-def _knock(address: str, timeout_s: float = 5.0) -> None:
-    """Raises OSError if nobody listens: Ray itself would try for ever, and say so aloud."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
-    elif address != "auto":
-        raise ValueError("an address has the form host:port")
 
 
 def _init(**options: Any) -> None:
