@@ -1,7 +1,8 @@
 """Ray: places jobs on this machine or a cluster, and feeds their events back to the driver."""
 
-from energytune.cluster.config import ClusterConfig, check_resources
+from energytune.cluster.config import ClusterConfig
 from energytune.cluster.local import RayCluster
+from energytune.cluster.resources import check_resources
 from energytune.cluster.run import run_jobs
 
 __all__ = ["ClusterConfig", "RayCluster", "check_resources", "run_jobs"]

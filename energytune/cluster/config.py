@@ -8,14 +8,7 @@ from pathlib import Path
 
 from energytune.errors import ConfigError
 
-__all__ = [
-    "ClusterConfig",
-    "available_cpus",
-    "check_resources",
-    "count_gpus",
-    "resolve_gpus",
-    "slots_on",
-]
+__all__ = ["ClusterConfig"]
 
 
 @dataclass(frozen=True)

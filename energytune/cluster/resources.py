@@ -87,15 +87,6 @@ def resolve_gpus(wanted: float | None, n_gpus: float, where: str) -> float:
     return float(wanted)
 
 
-def check_resources(config: ClusterConfig) -> None:
-    """Raises ``ResourceError`` if this machine lacks a GPU that is asked for; starts nothing.
-
-    A cluster that is joined is asked when it is joined.
-    """
-    if config.address is None and config.gpus_per_trial:
-        resolve_gpus(config.gpus_per_trial, count_gpus(), "this machine")
-
-
 def slots_on(nodes: Iterable[Mapping[str, float]], n_cpus: int, n_gpus: float) -> int:
     """Counts the jobs that fit at once; a job never spans two nodes.
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from energytune.cluster import ClusterConfig, RayCluster
-from energytune.cluster import resources
+from energytune.cluster import ClusterConfig, RayCluster, resources
 from energytune.cluster.resources import available_cpus, resolve_gpus, slots_on
 from energytune.errors import ConfigError, ResourceError
 
