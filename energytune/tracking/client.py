@@ -22,14 +22,22 @@ from energytune.tracking.store import prepare_sqlite, redact, sqlite_path
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["ensure_experiment", "open_client", "tracking_errors"]
+__all__ = ["ensure_experiment", "global_uri", "open_client", "tracking_errors"]
 
-_PATIENCE = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+_MANNERS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-"""MLflow's defaults block a call for up to four minutes; the journal makes patience needless."""
+"""MLflow's defaults block a call for up to four minutes, which the journal makes needless; and
+they draw progress bars across the display. What the user has set stays as it is."""
+_NOISY = (
+    "alembic",
+    "mlflow.store.db.utils",
+    "mlflow.store.model_registry",
+    "urllib3.connectionpool",
+)
 
 
 def open_client(uri: str) -> MlflowClient:
@@ -42,7 +50,7 @@ def open_client(uri: str) -> MlflowClient:
         TrackingError: Nothing answers there.
     """
     _check_answers(uri)
-    for name, value in _PATIENCE.items():
+    for name, value in _MANNERS.items():
         os.environ.setdefault(name, value)
     path = sqlite_path(uri)
     if path is not None:
@@ -50,8 +58,8 @@ def open_client(uri: str) -> MlflowClient:
             prepare_sqlite(path)
     from mlflow import MlflowClient
 
-    for noisy in ("mlflow.store.db.utils", "alembic", "mlflow.store.model_registry"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     with tracking_errors(uri):
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -70,6 +78,22 @@ def tracking_errors(uri: str) -> Iterator[None]:
             f"MLflow at {redact(uri)} failed: {type(failure).__name__}: {first}. Nothing is lost: "
             "the journal is on disk; `energytune sync` sends it later."
         ) from failure
+
+
+@contextmanager
+def global_uri(uri: str) -> Iterator[None]:
+    """Lends MLflow's process-wide tracking URI for a call that ignores that of its client.
+
+    In 3.17 a registry in a database looks up ``models:/`` sources there.
+    """
+    import mlflow
+
+    before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None  # type: ignore[no-untyped-call]
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
 
 
 def ensure_experiment(client: MlflowClient, name: str, artifact_root: Path | None) -> str:

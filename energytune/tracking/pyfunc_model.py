@@ -29,7 +29,12 @@ class EnergyTuneModel(PythonModel):
         self.model.load_state_dict(load_file(context.artifacts["weights"]))
         self.model.eval()
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+    def predict(  # the plain np.ndarray hint keeps MLflow from warning that it can't use it
+        self,
+        context: Any,
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         """Returns probabilities and labels.
 
         Args:

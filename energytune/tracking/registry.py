@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from energytune.config import Recipe
 from energytune.errors import TrackingError
 from energytune.tracking.champion import RegisteredModel
-from energytune.tracking.client import ensure_experiment, open_client, tracking_errors
+from energytune.tracking.client import ensure_experiment, global_uri, open_client, tracking_errors
 from energytune.tracking.observer import SEARCH_TAG, UID_TAG, experiment_name
 from energytune.tracking.reconcile import (
     CORRECT_FILE,
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Winner", "register_pending", "register_winner"]
 
 _PENDING = "registration.json"
+MAX_TAG_RECORD = MAX_TAG
+"""A longer record of correct examples is in the model's folder alone."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ def _register(uri: str, folder: Path, winner: Winner) -> RegisteredModel:
         _ensure_model(client, name)
         version = _find(client, name, winner.run_uid)
         if version is None:
-            version = _create(client, name, folder, winner, artifact_root(uri, folder))
+            root = artifact_root(uri, folder)
+            version = _create(client, name, folder, winner, root)
         champion, step = reconcile(client, name, version)
         is_champion = champion == version
         text = step.text
@@ -239,9 +242,9 @@ def _create(
         if there is not None:
             return there
         # score and protocol come in the same call: no version is ever seen without them
-        made = client.create_model_version(
-            name, f"models:/{model.model_id}", run_id, tags, model_id=model.model_id
-        )
+        with global_uri(client.tracking_uri):
+            source = f"models:/{model.model_id}"
+            made = client.create_model_version(name, source, run_id, tags, model_id=model.model_id)
         return int(made.version)
 
     return retrying(create)
@@ -256,6 +259,6 @@ def _version_tags(winner: Winner) -> dict[str, str]:
         "energytune.score": repr(winner.score),
         "energytune.protocol": winner.protocol,
     }
-    if len(winner.correct) <= MAX_TAG:
+    if len(winner.correct) <= MAX_TAG_RECORD:
         tags["energytune.correct"] = winner.correct
     return tags

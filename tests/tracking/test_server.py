@@ -1,0 +1,127 @@
+"""Real MLflow servers: the UI's launcher, and one that is killed in the middle of a search."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+
+from energytune.errors import ResourceError, TrackingError
+from energytune.tracking.journal import TrackingJournal
+from energytune.tracking.links import deep_link
+from energytune.tracking.observer import UID_TAG, TrackingObserver
+from energytune.tracking.sender import Sender
+from energytune.tracking.server import serve_ui, start_ui
+from energytune.tracking.store import default_uri, journal_path
+from energytune.tracking.sync import sync
+from energytune.trial import TrialRecord
+
+
+def status(url: str, **headers: str) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as r:
+            return int(r.status)
+    except urllib.error.HTTPError as failure:
+        return failure.code
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::"])
+def test_another_host_is_refused_without_a_password(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_AUTH_CONFIG_PATH", raising=False)
+    with pytest.raises(TrackingError, match="without a password"):
+        start_ui("sqlite:////nowhere/mlflow.db", host=host)
+
+
+def test_a_folder_without_a_store_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="no MLflow store"):
+        serve_ui(tmp_path)
+
+
+@pytest.mark.integration
+def test_the_ui_answers_this_machine_only_and_is_gone_after_stop(
+    tmp_path: Path, make_record: Callable[..., TrialRecord]
+) -> None:
+    observer = TrackingObserver(
+        TrackingJournal(journal_path(tmp_path)), "s1", "digits", "digits-mlp", {}
+    )
+    observer.job_ended(make_record(0))
+    uri = sync(tmp_path).uri
+    with start_ui(uri) as server:
+        server.wait_until_ready()
+        port = int(server.url.rsplit(":", 1)[1])
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        addresses = {
+            c.laddr.ip
+            for p in [psutil.Process(server.process.pid), *children]
+            for c in p.net_connections("tcp")
+            if c.status == psutil.CONN_LISTEN and c.laddr.port == port
+        }
+        assert addresses == {"127.0.0.1"}
+        page = f"{server.url}/ajax-api/2.0/mlflow/experiments/get-by-name?experiment_name="
+        page += "energytune-digits"
+        assert status(page) == 200
+        for host in ("evil.com", "10.evil.com", f"10.evil.com:{port}", "127.0.0.1:1", "10.0.0.1"):
+            assert status(page, Host=host) == 403, host
+        with pytest.raises(ResourceError, match="can't be used"):
+            start_ui(uri, port=port)
+        experiment = MlflowClient(server.url).get_experiment_by_name("energytune-digits")
+        assert status(deep_link(server.url, experiment.experiment_id, "s1")) == 200
+    assert not [p for p in children if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(server.url, timeout=2)
+
+
+@pytest.mark.integration
+def test_a_server_killed_in_the_middle_loses_and_doubles_nothing(
+    tmp_path: Path, make_record: Callable[..., TrialRecord]
+) -> None:
+    run, store = tmp_path / "run", default_uri(tmp_path / "server")
+    journal = TrackingJournal(journal_path(run))
+    observer = TrackingObserver(journal, "s1", "digits", "digits-mlp", {"ft_epochs": 20})
+    with start_ui(store) as server:
+        server.wait_until_ready()
+        port = int(server.url.rsplit(":", 1)[1])
+        sender = Sender(journal, server.url, interval_s=0.05).start()
+        seen = MlflowClient(store)
+        for number in range(12):
+            observer.job_ended(make_record(number))
+            if number == 5:
+                give_up_at = time.monotonic() + 60
+                while not _n_runs(seen) and time.monotonic() < give_up_at:
+                    time.sleep(0.05)
+                os.killpg(server.process.pid, signal.SIGKILL)
+    observer.finish()
+    with open(journal.path, "a") as file:
+        file.write('{"kind":"log","uid":"s1","met')  # and the driver dies in a write
+    assert sender.stop(60) > 0
+    assert sender.problem is not None
+    with pytest.raises(TrackingError, match="can't be reached"):
+        sync(run)
+    assert 0 < _n_runs(seen) < 13
+    with start_ui(store, port=port) as again:
+        again.wait_until_ready()
+        results = [sync(run) for _ in range(3)]
+        assert {r.n_runs for r in results} == {13}
+        assert results[0].rejected == {}
+    assert _n_runs(seen) == 13
+    experiment = seen.get_experiment_by_name("energytune-digits").experiment_id
+    for found in seen.search_runs([experiment]):
+        assert found.info.status == "FINISHED"
+        if found.data.tags[UID_TAG] != "s1":
+            history = seen.get_metric_history(found.info.run_id, "ft/valid_acc")
+            assert sorted(m.step for m in history) == list(range(1, 21))
+
+
+def _n_runs(client: MlflowClient) -> int:
+    experiment = client.get_experiment_by_name("energytune-digits")
+    return len(client.search_runs([experiment.experiment_id])) if experiment else 0
