@@ -113,6 +113,12 @@ class StudySource:
         """Trials to begin in all."""
         return self._n_trials
 
+    @property
+    def n_duplicates(self) -> int:
+        """Suggestions that were not run because they had been run; no part of ``records``."""
+        trials = self._study.get_trials(deepcopy=False)
+        return sum("duplicate_of" in trial.user_attrs for trial in trials)
+
     def best(self) -> TrialRecord | None:
         """Returns the complete trial of the highest objective, None if there is none.
 

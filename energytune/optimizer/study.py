@@ -21,7 +21,13 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import Study, StudyDirection
 
-from energytune.errors import ConfigError, OutputError, ResourceError
+from energytune.errors import (
+    ConfigError,
+    MissingDataError,
+    OutputError,
+    ResourceError,
+    unknown_name,
+)
 
 __all__ = ["load_study", "open_study", "quiet_optuna"]
 
@@ -55,7 +61,7 @@ def open_study(storage: str, name: str, *, sampler: BaseSampler, pruner: BasePru
         ResourceError: If the database does not answer.
     """
     with quiet_optuna():
-        opened = _open_journal(storage) if storage.startswith(_JOURNAL) else _open_database(storage)
+        opened = _open(storage)
         study = optuna.create_study(
             storage=opened,
             study_name=name,
@@ -73,18 +79,28 @@ def open_study(storage: str, name: str, *, sampler: BaseSampler, pruner: BasePru
 
 
 def load_study(storage: str, name: str) -> Study:
-    """Returns the study ``name`` for reading.
+    """Loads the study of an earlier search, to look at.
 
     Args:
-        storage: As for :func:`open_study`.
+        storage: As in :func:`open_study`.
         name: Name of the study within the storage.
 
     Raises:
-        ConfigError, OutputError, ResourceError: As :func:`open_study`.
-        KeyError: If there is no such study.
+        MissingDataError: If there is no such journal file.
+        UnknownNameError: If the storage holds no study of that name.
+        ConfigError: See :func:`open_study`.
+        OutputError: See :func:`open_study`.
+        ResourceError: See :func:`open_study`.
     """
+    if storage.startswith(_JOURNAL) and not Path(storage.removeprefix(_JOURNAL)).exists():
+        raise MissingDataError(
+            f"There is no study at {storage}. Name the output folder of a search that has begun."
+        )
     with quiet_optuna():
-        opened = _open_journal(storage) if storage.startswith(_JOURNAL) else _open_database(storage)
+        opened = _open(storage)
+        known = [study.study_name for study in opened.get_all_studies()]
+        if name not in known:
+            raise unknown_name("study", name, known, f"Storage: {_without_password(storage)}.")
         return optuna.load_study(study_name=name, storage=opened)
 
 
@@ -130,6 +146,10 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
         f"The study's journal {path} can't be written: {error.strerror or error}. Make room or "
         "choose another folder, then run the same command again to go on."
     )
+
+
+def _open(url: str) -> BaseStorage:
+    return _open_journal(url) if url.startswith(_JOURNAL) else _open_database(url)
 
 
 def _open_journal(url: str) -> BaseStorage:

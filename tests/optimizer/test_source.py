@@ -198,6 +198,7 @@ def test_tau_0_is_one_run_whatever_the_smoothing() -> None:
     duplicates = [t for t in study.trials if "duplicate_of" in t.user_attrs]
     at_tau_0 = [t for t in duplicates if t.user_attrs["duplicate_of"] == 0]
     assert len({t.params["label_smoothing"] for t in at_tau_0}) > 1
+    assert source.n_duplicates == len(duplicates)
     for trial in duplicates:
         original = study.trials[trial.user_attrs["duplicate_of"]]
         assert (trial.state, trial.value) == (original.state, original.value)

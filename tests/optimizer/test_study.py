@@ -10,8 +10,14 @@ from pathlib import Path
 import optuna
 import pytest
 
-from energytune.errors import ConfigError, OutputError, ResourceError
-from energytune.optimizer import open_study
+from energytune.errors import (
+    ConfigError,
+    MissingDataError,
+    OutputError,
+    ResourceError,
+    UnknownNameError,
+)
+from energytune.optimizer import load_study, open_study
 from tests.optimizer.fakes import journal_study
 
 
@@ -31,6 +37,22 @@ def test_a_journal_is_made_and_opened_again(tmp_path: Path) -> None:
     again = open_it(f"journal://{path}")
     assert again.direction == optuna.study.StudyDirection.MAXIMIZE
     assert [trial.value for trial in again.trials] == [0.5]
+
+
+@pytest.mark.parametrize("kind", ["journal", "sqlite"])
+def test_an_earlier_study_is_loaded(tmp_path: Path, kind: str) -> None:
+    url = f"{kind}:///{tmp_path}/study".replace("////", "///" if kind == "journal" else "////")
+    study = open_it(url)
+    study.tell(study.ask(), 0.5)
+    assert load_study(url, "search").best_value == 0.5
+    with pytest.raises(UnknownNameError, match=r"study 'sarch'.*'search'"):
+        load_study(url, "sarch")
+
+
+def test_loading_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="no study at"):
+        load_study(f"journal://{tmp_path}/none", "search")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sqlite_by_url(tmp_path: Path) -> None:
