@@ -151,6 +151,8 @@ def create_backbone(
         input_shape, label = images.size, name
     info = load_checkpoint(checkpoint, module).to_dict() if checkpoint is not None else {}
     module, n_features = _pooled(module.eval(), input_shape, label)
+    if fresh is None:
+        _check_sequential(module, input_shape, label)
     return Backbone(
         name=label,
         module=module,
@@ -207,3 +209,23 @@ def _pooled(module: nn.Module, input_shape: tuple[int, ...], label: str) -> tupl
     if output.ndim == 2:
         return module, output.shape[1]
     return FlatOutput(module).eval(), output.flatten(1).shape[1]
+
+
+@torch.no_grad()
+def _check_sequential(module: nn.Module, input_shape: tuple[int, ...], label: str) -> None:
+    """Checks that a user's module that claims to be its ``blocks`` really is."""
+    if sequential_blocks(module) is None:
+        return
+    x = torch.randn(2, *input_shape, generator=torch.Generator().manual_seed(0))
+    z = x
+    try:
+        for block in sequential_blocks(module) or ():
+            z = block(z)
+        same = torch.equal(z, module(x))
+    except (RuntimeError, ValueError, TypeError):
+        same = False
+    if not same:
+        raise ConfigError(
+            f"Backbone {label!r} has sequential_blocks = True, but applying its blocks one after "
+            "the other does not give its output. Correct one of them, or remove the flag."
+        )

@@ -18,6 +18,7 @@ from typing import Any
 from torch import nn
 
 from energytune.errors import CutError
+from energytune.models.networks import FlatOutput
 
 __all__ = ["BlockLayout", "block_layout"]
 
@@ -82,6 +83,8 @@ def block_layout(module: nn.Module) -> BlockLayout:
     Raises:
         CutError: If the module does not tell its blocks.
     """
+    if isinstance(module, FlatOutput):
+        raise CutError("its output is not (N, D), and what is flattened has no blocks")
     ordinal_of, is_stem = _matcher(module)
     shapes = {name: parameter.ndim for name, parameter in module.named_parameters()}
     ordinals = {name: ordinal_of(name) for name in shapes}
@@ -97,7 +100,7 @@ def block_layout(module: nn.Module) -> BlockLayout:
     }
     blocks -= {group_of[name] for name in ordinals if is_stem(name)}
     if not blocks:
-        raise CutError(f"{type(module).__name__} names no blocks in its group_matcher.")
+        raise CutError(f"{type(module).__name__} names no blocks in its group_matcher")
     return BlockLayout(group_of, tuple(sorted(blocks)))
 
 
@@ -110,9 +113,9 @@ def _matcher(module: nn.Module) -> tuple[Callable[[str], Ordinal], Callable[[str
         matcher = {"stem": r"^conv1|bn1", "blocks": r"^layer(\d+)\.(\d+)"}
     else:
         raise CutError(
-            f"{type(module).__name__} does not tell what its blocks are. Give it an attribute "
-            "blocks (nn.ModuleList, applied one after the other and nothing else) and "
-            "sequential_blocks = True, or a timm-like group_matcher(coarse)."
+            f"{type(module).__name__} does not tell what its blocks are: give it an attribute "
+            "blocks (nn.ModuleList, applied one after the other and nothing else) with "
+            "sequential_blocks = True, or a group_matcher(coarse) as timm's models have it"
         )
     if callable(matcher):
         function = matcher

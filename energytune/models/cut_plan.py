@@ -75,21 +75,15 @@ class CutPlanner:
             self._steps = watch(module, _noise_image(1, input_shape, seed=0))
             for first_group in reversed(self._layout.blocks):
                 self._paths.append(_find_cut(self._layout, self._steps, first_group))
-            self.max_depth = len(self._paths)
-            self.plan(1)
         except CutError as refused:
-            self.max_depth = len(self._paths)
             self.problem = str(refused)
-            if self.max_depth and not self._plans:
-                self._test_first()
-
-    def _test_first(self) -> None:
-        """Tests the last block's cut; without it there is none."""
-        try:
-            self.plan(1)
-        except CutError as refused:
-            self.max_depth = 0
-            self.problem = str(refused)
+        self.max_depth = len(self._paths)
+        if self._paths:
+            try:
+                self.plan(1)
+            except CutError as refused:
+                self.max_depth = 0
+                self.problem = str(refused)
 
     def plan(self, depth: int) -> CutPlan:
         """Returns the tested cut before the last ``depth`` blocks, 1 <= depth <= max_depth.

@@ -51,15 +51,15 @@ def reinitialise(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for path, layer in module.named_modules():
-            held = {
-                f"{path}.{name}" if path else name for name, _ in layer.named_parameters("", False)
-            }
+            start = f"{path}." if path else ""
+            held = {start + name for name, _ in layer.named_parameters(recurse=False)}
             if not held & names:
                 continue
             reset = getattr(layer, "reset_parameters", None)
-            if not callable(reset):
+            if not callable(reset) or held - names:
                 raise CutError(
-                    f"The layer {path!r} ({type(layer).__name__}) has no reset_parameters, so it "
-                    "can't be reinitialised. Add one to it, or use reinit_depth = 0."
+                    f"The layer {path!r} ({type(layer).__name__}) can't be reinitialised by itself:"
+                    " it has no reset_parameters, or weights on both sides of the cut. Give it "
+                    "one, or use reinit_depth = 0."
                 )
             reset()
