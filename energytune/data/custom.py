@@ -193,9 +193,11 @@ def _read(
                     "random transforms out of the dataset: features are cached once, and "
                     "finetuning augments 8-bit images (PIL or uint8) by itself."
                 )
-            if kept is not None and (plain or is_ready(image)):
-                kept.append(_transformed(transform, image, index, where))
-                n_bytes += kept[-1].numel() * 4
+            if kept is not None:
+                ready = _as_input(transform, image, plain, index, where)
+                if ready is not None:
+                    kept.append(ready)
+                    n_bytes += ready.numel() * 4
             if n_bytes > _IN_MEMORY_BYTES or len(kept or ()) != index + 1:
                 kept = None
             advance(1)
@@ -214,9 +216,12 @@ def _item(dataset: Any, index: int, where: str) -> tuple[Any, Any]:
     return image, target
 
 
-def _transformed(transform: ImageTransform, image: Any, index: int, where: str) -> Tensor:
+def _as_input(
+    transform: ImageTransform, image: Any, plain: bool, index: int, where: str
+) -> Tensor | None:
+    """Returns the network's input of an image that is never augmented, None for any other."""
     try:
-        return transform(image, random.Random(0))
+        return transform(image, random.Random(0)) if plain or is_ready(image) else None
     except DataError as error:
         raise DataError(f"Sample {index} of {where} is unusable: {error}") from error
 

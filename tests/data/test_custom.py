@@ -174,6 +174,13 @@ def test_bad_data_are_told(kwargs, told):
         splits_from_datasets(*datasets.values())
 
 
+@pytest.mark.parametrize("input_config", [None, CONFIG])
+def test_sample_that_is_no_image_is_named(input_config):
+    train = [(torch.zeros(3, 16, 16), 0), ("b.png", 1)]
+    with pytest.raises(DataError, match=r"Sample 1 of the train split.*got a str"):
+        splits_from_datasets(train, train, train, input_config=input_config)
+
+
 def test_given_number_of_classes_is_held():
     with pytest.raises(DataError, match=r"\[0, 1\] \(2 classes\)"):
         splits_from_datasets(broken(), broken(), broken(), n_classes=2)
