@@ -70,18 +70,19 @@ class Board:
         self._time_budget_s = time_budget_s
         self._clock = clock
         self._opened = clock()
-        self._first_start: float | None = None
+        self._first_event: float | None = None
         self._n_ended_here = 0
         self._rows: dict[str, Row] = {}
 
     def started(self, job: Job) -> Row:
         """Takes note of a job that was handed out."""
-        if self._first_start is None:
-            self._first_start = self._clock()
         return self._rows.setdefault(job.id, Row(job))
 
     def progress(self, job: Job, events: Sequence[Event]) -> Row:
         """Takes note of a running job's events."""
+        # Not the first hand-out: workers take long to start, once.
+        if self._first_event is None:
+            self._first_event = self._clock()
         row = self._rows.setdefault(job.id, Row(job))
         for event in events:
             if isinstance(event, ProbeDone):
@@ -160,17 +161,17 @@ class Board:
         return any(row.job.role == "confirm" for row in self._rows.values())
 
     def eta_s(self) -> float | None:
-        """Returns the seconds left at the pace so far, confirmation included; None at first.
+        """Returns the seconds left at the pace so far, confirmation included.
 
-        A time budget bounds it.
+        A time budget bounds it. None until two trials have ended: one tells no pace.
         """
-        if self._first_start is None or self._n_ended_here == 0:
+        if self._first_event is None or self._n_ended_here < 2:
             return None
         now = self._clock()
         left = max(0, self.n_confirm - self.n_confirmed)
         if not self.confirming:
             left += max(0, self.n_trials - self.n_ended)
-        eta = (now - self._first_start) / self._n_ended_here * left
+        eta = (now - self._first_event) / self._n_ended_here * left
         if self._time_budget_s is None:
             return eta
         return min(eta, max(0.0, self._time_budget_s - (now - self._opened)))

@@ -41,10 +41,12 @@ def make_display(
         config: The search.
         verbose: Whether plain lines tell more.
     """
+    taus = config.baseline_taus
+    n_baselines = 2 if taus is None else len(set(taus))
     board = Board(
         config.n_trials,
         config.space.finetune.epochs,
-        n_confirm=3 * config.n_confirm_seeds,
+        n_confirm=(1 + n_baselines) * config.n_confirm_seeds,
         time_budget_s=config.time_budget_s,
     )
     if console.is_terminal:

@@ -37,6 +37,7 @@ class SearchOptions:
         gpus_per_trial: ``--gpus-per-trial``.
         cpus_per_trial: ``--cpus-per-trial``.
         fix: Each ``--fix`` as it was written.
+        baselines: False for ``--no-baselines``.
         ft_epochs: ``--ft-epochs``, in place of the space's.
         sampler: ``--sampler``.
         pruner: ``--pruner``.
@@ -60,6 +61,7 @@ class SearchOptions:
     gpus_per_trial: float | None = None
     cpus_per_trial: int | None = None
     fix: tuple[str, ...] = ()
+    baselines: bool = True
     ft_epochs: int | None = None
     sampler: str | None = None
     pruner: str | None = None
@@ -108,7 +110,7 @@ class SearchOptions:
         data = {name: value for name, value in given.items() if value is not None}
         data |= {
             "space": space,
-            "baseline_taus": _baseline_taus(whole),
+            "baseline_taus": _baseline_taus(whole) if self.baselines else (),
             "out": self.out or default_out(self.dataset),
         }
         try:
@@ -124,20 +126,23 @@ class SearchOptions:
             for one in value if isinstance(value, tuple) else (value,):
                 if one is not None:
                     words += [f"--{name.replace('_', '-')}", format_value(one)]
-        return shlex.join(words)
+        return shlex.join(words if self.baselines else [*words, "--no-baselines"])
 
-    def reproduce(self, recipe: Recipe, seed: int, n_trials: int) -> SearchOptions:
-        """Returns options that run ``recipe`` (after the baselines) under the same protocol.
+    def reproduce(self, recipe: Recipe, seed: int) -> SearchOptions:
+        """Returns options that run ``recipe`` and nothing else, and confirm it the same way.
+
+        Without baselines: with every other dimension fixed they would be other runs than those
+        of the search (a tau max at the recipe's depth and rate), dear, and might win.
 
         Args:
             recipe: What to run.
             seed: The search's seed.
-            n_trials: Trials of the new search, its baselines included.
         """
         return replace(
             self,
             seed=seed,
-            trials=n_trials,
+            trials=1,
+            baselines=False,
             head=None,
             fix=tuple(f"{name}={format_value(v)}" for name, v in recipe.to_dict().items()),
             # What only says where and for how long the old search ran.

@@ -58,6 +58,13 @@ def search(
         list[str] | None,
         typer.Option(help="Fix a dimension, for example tau=8. Repeatable.", metavar="NAME=VALUE"),
     ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines/--no-baselines",
+            help="Begin with tau = 0 and the largest tau. Without them nothing is compared.",
+        ),
+    ] = True,
     ft_epochs: Annotated[
         int | None, typer.Option(help="Finetuning epochs. Default: the space's.")
     ] = None,
@@ -101,6 +108,7 @@ def search(
         gpus_per_trial=gpus_per_trial,
         cpus_per_trial=cpus_per_trial,
         fix=tuple(fix or ()),
+        baselines=baselines,
         ft_epochs=ft_epochs,
         sampler=sampler,
         pruner=pruner,

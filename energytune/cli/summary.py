@@ -176,14 +176,6 @@ def summarise(result: SearchResult, options: SearchOptions) -> Summary:
     )
 
 
-def _reproduce(result: SearchResult, winner: TrialRecord, options: SearchOptions) -> str:
-    is_baseline = any(b.job.number == winner.job.number for b in result.baselines.values())
-    taus = result.config.baseline_taus
-    n_baselines = len(result.baselines) if taus is None else len(taus)
-    n_trials = n_baselines + (not is_baseline)
-    return options.reproduce(winner.job.recipe, result.config.seed, n_trials).command()
-
-
 def _next_commands(result: SearchResult, options: SearchOptions) -> list[tuple[str, str]]:
     out = str(result.out)
     commands = []

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from energytune.cli.duration import format_seconds
-from energytune.cli.lines import percent
+from energytune.cli.lines import percent, trial_name
 from energytune.cli.summary import Summary
 from energytune.report.comparison import Confirmed
 from energytune.report.intervals import Interval, PairedDifference
@@ -17,6 +17,7 @@ __all__ = ["difference_text", "print_summary"]
 
 _NOT_STAGES = ("total", "hp", "ft")
 """The whole, and sums over workers that run side by side."""
+_N_FAILURES = 3
 
 
 def print_summary(console: Console, summary: Summary) -> None:
@@ -28,6 +29,7 @@ def print_summary(console: Console, summary: Summary) -> None:
         if summary.result.confirmations:
             _print_comparison(console, summary)
     _print_costs(console, summary)
+    _print_failures(console, summary)
     _print_records(console, summary)
     _line(console, "")
     _line(console, "Next:")
@@ -134,13 +136,31 @@ def _print_costs(console: Console, summary: Summary) -> None:
     )
 
 
+def _print_failures(console: Console, summary: Summary) -> None:
+    """Prints why trials failed, the first few."""
+    failed = [
+        record
+        for record in [*summary.result.records, *summary.result.confirmations]
+        if record.state == "FAIL" and record.duplicate_of is None
+    ]
+    for record in failed[:_N_FAILURES]:
+        _line(console, f"  {trial_name(record.job)} failed: {record.reason}")
+    if len(failed) > _N_FAILURES:
+        _line(console, f"  and {len(failed) - _N_FAILURES} more failed")
+
+
 def _print_records(console: Console, summary: Summary) -> None:
     result = summary.result
     if (model := result.registered) is not None:
         mark = " (champion)" if model.is_champion else ""
         _line(console, f"Model: {model.name} version {model.version}{mark}: {model.decision}")
     if (tracking := result.tracking) is not None:
-        _line(console, f"MLflow: {tracking.link or tracking.uri}")
+        # A link into a database works while somebody serves it.
+        when = ", while `energytune ui` runs" if not tracking.uri.startswith("http") else ""
+        _line(
+            console,
+            f"MLflow{when}: {tracking.link}" if tracking.link else f"MLflow: {tracking.uri}",
+        )
         if tracking.warning:
             _line(console, f"Warning: {tracking.warning}")
     _line(console, f"Folder: {result.out}")

@@ -57,17 +57,21 @@ def test_the_best_is_complete_of_the_search_and_the_earliest_of_equals() -> None
     assert board.best.job.number == 1
 
 
+def begin(board: Board, number: int) -> None:
+    board.started(job(number))
+    board.progress(job(number), [ProbeDone((snapshot(8),), 0.1, 8)])
+
+
 def test_eta_is_the_pace_so_far_times_what_is_left() -> None:
     clock = Clock()
     board = Board(4, 10, n_confirm=6, clock=clock)
-    assert board.eta_s() is None
-    clock.now += 50  # pretraining: no part of the pace
     board.started(job(0))
-    assert board.eta_s() is None
+    clock.now += 50  # pretraining and the workers' start: no part of the pace
+    begin(board, 0)
     clock.now += 8
     board.ended(trial(0))
-    assert board.eta_s() == 8 * (3 + 6)
-    board.started(job(1))
+    assert board.eta_s() is None
+    begin(board, 1)
     clock.now += 8
     board.ended(trial(1))
     assert board.eta_s() == 8 * (2 + 6)
@@ -76,7 +80,7 @@ def test_eta_is_the_pace_so_far_times_what_is_left() -> None:
 def test_eta_of_the_confirmation_forgets_trials_that_were_not_wanted() -> None:
     clock = Clock()
     board = Board(10, 10, n_confirm=2, clock=clock)
-    board.started(job(0))
+    begin(board, 0)
     clock.now += 4
     board.ended(trial(0))
     board.started(confirmation(0, 1, 50).job)  # a time budget ended the search
@@ -89,9 +93,10 @@ def test_eta_of_the_confirmation_forgets_trials_that_were_not_wanted() -> None:
 def test_eta_is_bounded_by_the_budget() -> None:
     clock = Clock()
     board = Board(1000, 10, time_budget_s=30, clock=clock)
-    board.started(job(0))
-    clock.now += 10
-    board.ended(trial(0))
+    for number in (0, 1):
+        begin(board, number)
+        clock.now += 5
+        board.ended(trial(number))
     assert board.eta_s() == 20
     clock.now += 100
     assert board.eta_s() == 0

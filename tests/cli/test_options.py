@@ -33,6 +33,7 @@ EVERYTHING = SearchOptions(
     gpus_per_trial=0.5,
     cpus_per_trial=2,
     fix=("tau=8", "ft_lr=0.01"),
+    baselines=False,
     ft_epochs=5,
     sampler="random",
     pruner="none",
@@ -56,7 +57,7 @@ def read_back(command: str) -> dict[str, object]:
 def test_settings_take_every_option() -> None:
     config = EVERYTHING.to_config("stl10")
     assert config.space.fixed() == {"tau": 8, "head_arch": "mlp", "ft_lr": 0.01}
-    assert config.baseline_taus == (0, 4096)
+    assert config.baseline_taus == ()
     assert config.space.finetune.epochs == 5
     assert config.time_budget_s == 1800
     plain = config.model_dump(exclude={"space", "baseline_taus", "n_confirm_seeds"})
@@ -80,6 +81,11 @@ def test_settings_take_every_option() -> None:
         "ray_address": "127.0.0.2:6379",
         "loader_workers": None,
     }
+
+
+def test_fixing_tau_keeps_the_spaces_baselines() -> None:
+    config = SearchOptions(fix=("tau=8",)).to_config("default")
+    assert config.baseline_taus == (0, 4096)
 
 
 def test_nothing_said_takes_the_settings_defaults() -> None:
@@ -119,8 +125,10 @@ def test_the_printed_command_is_read_back_as_the_same_options() -> None:
 
 
 def test_every_option_can_be_printed() -> None:
-    text = EVERYTHING.command()
-    assert all(f"--{f.name.replace('_', '-')} " in text for f in fields(SearchOptions))
+    text = EVERYTHING.command() + " "
+    for field in fields(SearchOptions):
+        name = field.name.replace("_", "-")
+        assert f"--{'no-' if name == 'baselines' else ''}{name} " in text
 
 
 @given(
@@ -134,7 +142,7 @@ def test_every_option_can_be_printed() -> None:
     )
 )
 def test_a_reproduced_recipe_is_the_same_to_the_last_bit(recipe: Recipe) -> None:
-    command = EVERYTHING.reproduce(recipe, seed=4, n_trials=3).command()
+    command = EVERYTHING.reproduce(recipe, seed=4).command()
     fixes = [
         b
         for a, b in zip(shlex.split(command), shlex.split(command)[1:], strict=False)
@@ -144,13 +152,14 @@ def test_a_reproduced_recipe_is_the_same_to_the_last_bit(recipe: Recipe) -> None
 
 
 def test_a_reproduction_keeps_the_protocol_and_drops_the_rest() -> None:
-    again = EVERYTHING.reproduce(Recipe(tau=512, ft_lr=0.1 + 0.2), seed=4, n_trials=3)
+    again = EVERYTHING.reproduce(Recipe(tau=512, ft_lr=0.1 + 0.2), seed=4)
     assert (again.dataset, again.backbone, again.checkpoint) == (
         "stl10",
         "resnet18",
         Path("my weights.pth"),
     )
-    assert (again.seed, again.trials, again.ft_epochs, again.space) == (4, 3, 5, "default")
+    assert (again.seed, again.trials, again.ft_epochs, again.space) == (4, 1, 5, "default")
+    assert again.to_config("default").baseline_taus == ()
     assert again.head is again.out is again.time_budget is again.storage is None
     assert "ft_lr=0.30000000000000004" in again.fix
 

@@ -41,16 +41,16 @@ def test_tells_the_winner_with_its_interval(make_result) -> None:
 
 
 def test_tells_a_command_that_runs_the_winner_again(make_result) -> None:
-    assert line(printed(make_result()), "--trials 3", "ft_lr").strip() == (
-        "energytune search --dataset digits --checkpoint 'my weights.pt' --seed 0 --trials 3 "
+    assert line(printed(make_result()), "--trials 1", "ft_lr").strip() == (
+        "energytune search --dataset digits --checkpoint 'my weights.pt' --seed 0 --trials 1 "
         "--fix tau=8 --fix head_arch=mlp --fix label_smoothing=0.1 --fix reinit_depth=0 "
-        "--fix ft_lr=0.30000000000000004 --ft-epochs 9"
+        "--fix ft_lr=0.30000000000000004 --ft-epochs 9 --no-baselines"
     )
 
 
-def test_a_baseline_that_won_needs_no_third_trial(make_result) -> None:
+def test_a_baseline_that_won_is_told(make_result) -> None:
     text = printed(make_result(winner=small_search()[0]))
-    assert "--trials 2 --fix tau=0" in text
+    assert "--trials 1 --fix tau=0" in text
     assert "it is the winner" in line(text, "tau=0 ", "t000 ", "84.0")
 
 
@@ -91,13 +91,23 @@ def test_tells_the_cost(make_result) -> None:
     assert "HP 1.2 s, FT 7.5 s" in text
 
 
+def test_tells_why_trials_failed(make_result) -> None:
+    text = printed(make_result())
+    assert line(text, "t004 failed") == "  t004 failed: TrialFailure: loss is nan"
+    assert line(text, "t001 seed 2 failed") == "  t001 seed 2 failed: NaN loss"
+    many = [trial(i, (), state="FAIL", reason=f"nan {i}") for i in range(7)]
+    text = printed(make_result(records=[*small_search()[:3], *many], confirmations=[]))
+    assert [f"nan {i}" in text for i in range(4)] == [True, True, True, False]
+    assert "and 4 more failed" in text
+
+
 def test_tells_model_and_link_without_folding_it(make_result) -> None:
     result = make_result()
     text = printed(result)
     assert line(text, "Model:") == (
         "Model: energytune-digits version 3 (champion): 90.0 % beats 85.0 %"
     )
-    assert line(text, "MLflow:") == f"MLflow: {result.tracking.link}"
+    assert line(text, "MLflow,") == (f"MLflow, while `energytune ui` runs: {result.tracking.link}")
     assert line(text, "Folder:") == "Folder: /runs/digits one"
 
 
