@@ -110,6 +110,7 @@ class SearchOptions:
         data = {name: value for name, value in given.items() if value is not None}
         data |= {
             "space": space,
+            "narrow_depth": self.space is None,
             "baseline_taus": _baseline_taus(whole) if self.baselines else (),
             "out": self.out or default_out(self.dataset),
         }

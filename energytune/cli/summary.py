@@ -164,15 +164,18 @@ def summarise(result: SearchResult, options: SearchOptions) -> Summary:
         options: What was asked for, to write commands that do it again.
     """
     winner = result.winner
-    compared = compare(winner, result.baselines, result.confirmations) if winner is not None else []
+    spent = costs(result.records, result.confirmations, result.seconds)
+    following = _next_commands(result, options)
+    if winner is None:
+        return Summary(result, None, None, [], spent, None, following)
     return Summary(
         result=result,
         winner=winner,
-        confirmed=confirmed(winner, result.confirmations) if winner is not None else None,
-        comparisons=compared,
-        costs=costs(result.records, result.confirmations, result.seconds),
-        command=_reproduce(result, winner, options) if winner is not None else None,
-        next_commands=_next_commands(result, options),
+        confirmed=confirmed(winner, result.confirmations),
+        comparisons=compare(winner, result.baselines, result.confirmations),
+        costs=spent,
+        command=options.reproduce(winner.job.recipe, result.config.seed).command(),
+        next_commands=following,
     )
 
 
