@@ -133,7 +133,7 @@ def test_depth_out_of_range(mlp: Backbone, depth: int) -> None:
 
 
 def test_incomplete_spec_and_own_module_are_refused() -> None:
-    with pytest.raises(ConfigError, match="lacks.*n_outputs"):
+    with pytest.raises(ConfigError, match=r"lacks.*n_outputs"):
         rebuild_model({"backbone": "digits-mlp", "head_arch": "linear"})
     own = create_backbone(nn.Sequential(nn.Flatten(), nn.Linear(8, 4)), input_shape=(2, 4))
     with pytest.raises(ConfigError, match="your own module"):

@@ -39,5 +39,5 @@ def test_seed_decides_and_the_global_generator_is_left_alone() -> None:
 
 
 def test_unknown_head_names_the_near_one() -> None:
-    with pytest.raises(UnknownNameError, match="'linera'.*'linear'"):
+    with pytest.raises(UnknownNameError, match=r"'linera'.*'linear'"):
         create_head("linera", 4, 3, seed=0)
