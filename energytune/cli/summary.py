@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from energytune.cli.options import SearchOptions
-from energytune.config import SearchConfig
+from energytune.config import DIMENSIONS, SearchConfig
 from energytune.report.comparison import Comparison, Confirmed, compare, confirmed
 from energytune.report.costs import Costs, costs
 from energytune.trial import TrialRecord
@@ -189,7 +189,7 @@ def _next_commands(result: SearchResult, options: SearchOptions) -> list[tuple[s
         commands.append((shlex.join(["energytune", "sync", out]), what))
     if result.records:
         commands.append((shlex.join(["energytune", "ui", out]), "shows all trials in MLflow's UI"))
-    if not result.interrupted:
+    if not result.interrupted and len(result.config.space.fixed()) < len(DIMENSIONS):
         more = options.at(result.out, trials=2 * result.config.n_trials)
         commands.append((more.command(), "goes on with as many trials again"))
     return commands

@@ -79,6 +79,7 @@ def test_settings_take_every_option() -> None:
         "tracking_uri": "http://127.0.0.1:5000",
         "storage": "sqlite:///study.db",
         "ray_address": "127.0.0.2:6379",
+        "narrow_depth": False,
         "loader_workers": None,
     }
 
@@ -91,7 +92,11 @@ def test_fixing_tau_keeps_the_spaces_baselines() -> None:
 def test_nothing_said_takes_the_settings_defaults() -> None:
     config = SearchOptions().to_config("default")
     expected = SearchConfig(
-        dataset="digits", space=config.space, baseline_taus=(0, 4096), out=config.out
+        dataset="digits",
+        space=config.space,
+        narrow_depth=True,
+        baseline_taus=(0, 4096),
+        out=config.out,
     )
     assert config == expected
     assert config.out.parent == RUNS_DIR == DEFAULT_HOME

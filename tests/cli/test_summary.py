@@ -12,6 +12,7 @@ from rich.console import Console
 from energytune.cli.options import SearchOptions
 from energytune.cli.summary import summarise, to_json
 from energytune.cli.summary_text import difference_text, print_summary
+from energytune.config import apply_fixes
 from energytune.report.intervals import Interval, PairedDifference, wilson_interval
 from tests.report.hand_made import small_search, trial
 
@@ -116,6 +117,13 @@ def test_tells_what_to_do_next(make_result) -> None:
     assert "energytune ui '/runs/digits one'" in text
     assert "--trials 60" in line(text, "--out '/runs/digits one'")
     assert "sync" not in text
+
+
+def test_where_all_is_fixed_there_is_no_more_to_search(make_result) -> None:
+    result = make_result()
+    fixed = apply_fixes(result.config.space, result.records[2].job.recipe.to_dict())
+    result.config = result.config.model_copy(update={"space": fixed})
+    assert "as many trials again" not in printed(result)
 
 
 def test_a_server_that_was_down_is_a_warning_with_a_command(make_result) -> None:
