@@ -153,7 +153,7 @@ def _run(options: SearchOptions, config: SearchConfig, as_json: bool, verbose: b
     if as_json:
         typer.echo(to_json(summary))
     if result.interrupted:
-        _say_how_to_go_on(options, config)
+        typer.echo("Interrupted. What has ended is kept.", err=True)
         raise typer.Exit(130)
     if summary.winner is None:
         raise typer.Exit(1)

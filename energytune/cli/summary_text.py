@@ -45,7 +45,7 @@ def _print_winner(console: Console, summary: Summary) -> None:
     _line(console, "")
     _line(
         console,
-        f"Winner: t{winner.job.number:03d} {winner.job.recipe.label()}, "
+        f"{'Best so far' if summary.result.interrupted else 'Winner'}: t{winner.job.number:03d} {winner.job.recipe.label()}, "
         f"FT-valid-acc {percent(winner.objective)}",
     )
     if best.interval is not None:

@@ -142,12 +142,17 @@ def test_ctrl_c_without_out_names_the_folder_that_was_chosen(run, stub) -> None:
 
 
 def test_an_interrupted_result_is_told_and_exits_130(run, stub) -> None:
-    stub.changes = {"interrupted": True, "confirmations": [], "registered": None}
+    stub.changes = {
+        "interrupted": True,
+        "confirmations": [],
+        "registered": None,
+        "out": Path("here"),
+    }
     result = run("search", "--out", "here")
     assert result.exit_code == 130
-    assert "Winner: t002" in result.stdout
-    assert "Go on with:" in result.stderr
-    assert "--out here" in result.stderr
+    assert "Best so far: t002" in result.stdout
+    assert "energytune search --dataset digits --out here" in result.stdout
+    assert result.stderr == "Interrupted. What has ended is kept.\n"
 
 
 def test_no_winner_exits_1(run, stub) -> None:
