@@ -88,9 +88,9 @@ class RayCluster:
         # Ray puts Unix sockets in here, whose paths may have 107 characters only.
         folder = tempfile.mkdtemp(prefix="et-", dir="/tmp")
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
-        undo.callback(ray.shutdown)
         undo.enter_context(environment(_private_settings(config.preload)))
         _init(
+            undo,
             address="local",
             include_dashboard=False,
             num_cpus=n_cpus,
@@ -101,9 +101,8 @@ class RayCluster:
 
     def _join(self, address: str, undo: contextlib.ExitStack) -> None:
         """Joins a running cluster as a driver."""
-        undo.callback(ray.shutdown)
         try:
-            _init(address=address)
+            _init(undo, address=address)
         except Exception as failure:
             raise unreachable(address, failure) from failure
         self._adopt(f"the cluster at {address}")
@@ -161,6 +160,13 @@ def _private_settings(preload: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
-def _init(**options: Any) -> None:
-    """Initialises Ray without a word."""
+def _init(undo: contextlib.ExitStack, **options: Any) -> None:
+    """Initialises Ray without a word, then and later."""
+    undo.callback(ray.shutdown)
+    # Ray prints what its daemons report (a killed worker, say) whatever it is told; what
+    # matters of it is told to the source as a job's reason.
+    module = ray._private.worker
+    if printer := getattr(module, "print_to_stdstream", None):
+        undo.callback(setattr, module, "print_to_stdstream", printer)
+        vars(module)["print_to_stdstream"] = lambda *args, **kwargs: None
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)

@@ -15,7 +15,7 @@ __all__ = ["JobScheduler"]
 
 
 class JobScheduler(FIFOScheduler):
-    """Starts trials in the order in which they were suggested and stops those it is told to."""
+    """Starts trials in the order in which they were suggested; stops those it is told to."""
 
     def __init__(self, ledger: JobLedger | None, n_workers: int) -> None:
         """Keeps up to ``n_workers`` idle workers for later jobs."""
@@ -23,13 +23,28 @@ class JobScheduler(FIFOScheduler):
         self._ledger = ledger
         self._n_workers = n_workers
         self._warm = False
+        self._fresh: list[Trial] = []
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Takes a new or restarted trial; Ray itself starts them in this order."""
         super().on_trial_add(tune_controller, trial)
+        self._fresh.append(trial)
         if not self._warm:
             self._warm = True
             keep_workers_warm(tune_controller, trial, self._n_workers)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Returns each trial once, the oldest first.
+
+        Returned again, a trial that waits for its worker to start would be moved to the next
+        idle one and its own worker ended: with jobs that are shorter than a worker's start, all
+        would run on a single worker while others start for ever.
+        """
+        while self._fresh:
+            trial = self._fresh.pop(0)
+            if trial.status == Trial.PENDING:
+                return trial
+        return None
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Forwards a report; returns STOP when the job has ended or is to be stopped."""
@@ -51,7 +66,7 @@ class JobScheduler(FIFOScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the source in the driver: it may hold locks, and Ray must never see it."""
-        return {**self.__dict__, "_ledger": None}
+        return {**self.__dict__, "_ledger": None, "_fresh": []}
 
 
 def _loss_of(trial: Trial) -> str:
@@ -59,4 +74,4 @@ def _loss_of(trial: Trial) -> str:
     error = trial.get_error()
     said = str(error).strip().splitlines() if error else []
     detail = f" ({type(error).__name__}: {said[0]})" if said else ""
-    return f"the worker process died twice{detail}: killed, or out of memory?"
+    return f"its worker process died{detail}: killed, or out of memory?"

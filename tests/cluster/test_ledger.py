@@ -101,3 +101,17 @@ def test_ray_never_sees_the_source() -> None:
     for plugin in (JobSearcher(ledger), JobScheduler(ledger, 1)):
         assert pickle.loads(pickle.dumps(plugin))._ledger is None
         assert plugin._ledger is ledger
+
+
+def test_a_trial_that_waits_for_its_worker_is_not_moved_to_another() -> None:
+    class Trial:
+        status = "PENDING"
+        trial_id = "t1"
+
+    scheduler, waiting = JobScheduler(None, 2), Trial()
+    scheduler._warm = True
+    scheduler.on_trial_add(None, waiting)  # type: ignore[arg-type]
+    assert scheduler.choose_trial_to_run(None) is waiting
+    assert scheduler.choose_trial_to_run(None) is None
+    scheduler.on_trial_add(None, waiting)  # type: ignore[arg-type]
+    assert scheduler.choose_trial_to_run(None) is waiting

@@ -47,13 +47,14 @@ def test_a_worker_outlives_crashed_and_stopped_jobs(
 def test_two_at_once_end_once_each_and_both_workers_outlive_a_wait(
     cluster_of_two: RayCluster, tmp_path: Path
 ) -> None:
-    ids = [f"slow-{i}" for i in range(5)] + ["|"] + [f"slow-{i}" for i in range(5, 9)]
+    ids = ["meet-1", "meet-2", "slow-3", "slow-4", "|", "slow-5", "slow-6", "slow-7"]
     source = RecordingSource(ids)
     source_lock = threading.Lock()
     source.lock = source_lock  # type: ignore[attr-defined]
     run_jobs(cluster_of_two, source, job_factory(tmp_path, n_epochs=6))
     assert source.ends == {name: None for name in ids if name != "|"}
     assert source.most_running == 2
+    assert source.pid("meet-1") != source.pid("meet-2")
     assert len({source.pid(name) for name in source.ends}) == 2
     assert (tmp_path / "made").read_text().count("\n") == 2
     for name in source.ends:
@@ -68,7 +69,7 @@ def test_a_killed_worker_is_replaced_once_then_its_job_has_failed(
     ends = source.ends
     reason = ends.pop("die-2")
     assert reason is not None
-    assert reason.startswith("the worker process died twice")
+    assert reason.startswith("its worker process died")
     assert ends == {"dieonce-1": None, "ok-3": None, "ok-4": None}
     told = source.events("dieonce-1")
     assert told[:-1] == [PROBED, epoch(1), epoch(2), epoch(3)]
