@@ -24,6 +24,8 @@ _SAVE_HINT = (
 )
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How PyTorch's format before 1.6 begins: its magic number, pickled."""
+_MAX_HEADER_BYTES = 10**8
+"""safetensors' own limit."""
 _OTHER_FORMATS = {
     b"\x93NUMPY": "a NumPy array (.npy)",
     b"\x89HDF": "an HDF5 file (Keras)",
@@ -55,6 +57,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise _refusal(path, "is empty: its download or copy was cut off")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         raise _refusal(path, "is a web page (HTML), not weights: follow its link in a browser")
+    # first of all binary formats: its leading 8 bytes are a length and may look like any other's
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _MAX_HEADER_BYTES:
+        return _load_safetensors(path)
     for magic, what in _OTHER_FORMATS.items():
         if head.startswith(magic):
             raise _refusal(path, f"is {what}")
@@ -65,8 +70,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return flatten_tensors(_load_torch(path))
     if head.startswith(b"\x80"):
         raise _refusal(path, "is a plain pickle, which can run any code when read", _SAVE_HINT)
-    if head[8:9] == b"{":
-        return _load_safetensors(path)
     if zipfile.is_zipfile(path):
         raise _refusal(path, "has something in front of its archive")
     raise _refusal(path, "is neither safetensors nor PyTorch's format, or is damaged")

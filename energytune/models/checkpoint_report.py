@@ -42,13 +42,13 @@ def misfit_text(
         f"{n_fit} of {len(needed)} tensors fit under the prefix {best!r}."
     ]
     if missing:
-        lines.append(f"{len(missing)} are not there: {_some(missing)}.")
+        lines.append(f"Missing are {len(missing)}: {_some(missing)}.")
     if misshapen:
         shapes = [
             f"{n} is {_shape(tensors[found[n]])} in the file, {_shape(own[n])} in the backbone"
             for n in misshapen
         ]
-        lines.append(f"{len(misshapen)} have another shape: {_some(shapes)}.")
+        lines.append(f"Of another shape are {len(misshapen)}: {_some(shapes)}.")
     others = sorted(coverage.keys() - {best}, key=lambda p: -len(coverage[p]))
     others = [p for p in others if len(coverage[p]) * 10 >= len(needed)]
     if others:

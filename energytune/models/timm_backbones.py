@@ -103,10 +103,11 @@ def load_timm(name: str, options: dict[str, Any]) -> nn.Module:
         module: nn.Module = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay=overlay, **options
         )
-    except OSError as failure:  # what both hubs raise for a network or a disk that fails
+    except Exception as failure:  # two hubs and two formats, each with errors of its own
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
+        where = f"loaded from {cached}" if cached else "downloaded"
         raise MissingDataError(
-            f"The weights of backbone {name!r} could not be downloaded: {reason}. {_WAYS_OUT}"
+            f"The weights of backbone {name!r} could not be {where}: {reason}. {_WAYS_OUT}"
         ) from failure
     return module
 
