@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from energytune.config import SearchConfig, SearchSpace, apply_fixes, load_space
+from energytune.config import SearchSpace, apply_fixes, load_space, search_config
 from energytune.errors import ConfigError
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.search.folder import default_out
@@ -95,14 +95,15 @@ def tune(
             "backbone must be given with your own data: a timm name such as 'resnet18', or a "
             "module that maps a batch to features."
         )
-    wide = _space(space, name if own_data is None else None, module)
-    config = SearchConfig(
+    wide = _space(space, name if own_data is None else None)
+    config = search_config(
         dataset=name,
         backbone=type(module).__name__ if module is not None else _as_name(backbone),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         weights=weights,
         data_root=None if data_root is None else Path(data_root),
         space=apply_fixes(wide, fix or {}),
+        narrow_depth=space is None,
         baseline_taus=(wide.tau.low, wide.tau.high),
         n_trials=n_trials,
         seed=seed,
@@ -142,20 +143,11 @@ def _as_name(backbone: Any) -> str | None:
     return backbone if isinstance(backbone, str) else None
 
 
-def _space(
-    space: SearchSpace | str | Path | None, dataset: str | None, module: nn.Module | None
-) -> SearchSpace:
-    """Returns the space; a default one is narrowed to the depths at which ``module`` is cut."""
+def _space(space: SearchSpace | str | Path | None, dataset: str | None) -> SearchSpace:
     if isinstance(space, SearchSpace):
         return space
     if space is not None:
         return load_space(space)
     from energytune.data import get_dataset
 
-    default = load_space(get_dataset(dataset).space if dataset else "default")
-    if module is None:
-        return default
-    from energytune.models import create_backbone
-
-    deepest = min(default.reinit_depth.high, create_backbone(module).max_reinit_depth)
-    return apply_fixes(default, {"reinit_depth": 0}) if deepest == 0 else default
+    return load_space(get_dataset(dataset).space if dataset else "default")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -49,3 +50,13 @@ def stl10_root(tmp_path: Path, stl10_files: ModuleType, monkeypatch: pytest.Monk
     stl10_files.patch_md5s(folder, monkeypatch)
     stl10_files.accept_md5s(folder)
     return root
+
+
+@pytest.fixture(scope="session")
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A private Ray that stays up between searches; a search uses the session it finds."""
+    from energytune.cluster import ClusterConfig, RayCluster
+
+    storage = tmp_path_factory.mktemp("ray")
+    with RayCluster(ClusterConfig(None, 2, 1, 0.0, storage)):
+        yield

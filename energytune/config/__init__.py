@@ -4,7 +4,7 @@ from energytune.config.grid import snap_to_grid, snapshot_epochs
 from energytune.config.inputs import InputConfig
 from energytune.config.load import apply_fixes, list_spaces, load_space, parse_fix
 from energytune.config.recipe import DIMENSIONS, HEAD_ARCHS, HeadArch, Recipe
-from energytune.config.settings import SearchConfig
+from energytune.config.settings import SearchConfig, search_config
 from energytune.config.space import SearchSpace
 from energytune.config.stages import FinetuneConfig, ProbeConfig
 
@@ -22,6 +22,7 @@ __all__ = [
     "list_spaces",
     "load_space",
     "parse_fix",
+    "search_config",
     "snap_to_grid",
     "snapshot_epochs",
 ]

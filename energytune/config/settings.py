@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from energytune.config.problems import describe_problems
 from energytune.config.space import SearchSpace
-from energytune.config.stages import FinetuneConfig, ProbeConfig
+from energytune.errors import ConfigError
 
-__all__ = ["FinetuneConfig", "ProbeConfig", "SearchConfig"]
+__all__ = ["SearchConfig", "search_config"]
 
 
 class SearchConfig(BaseModel):
@@ -23,6 +24,8 @@ class SearchConfig(BaseModel):
         weights: ``"default"`` for pretrained weights, ``"none"`` for a random backbone.
         data_root: Folder under which image datasets lie; None is the user's data folder.
         space: What is searched, and the protocol of both training stages.
+        narrow_depth: Whether ``reinit_depth`` is narrowed to what the backbone can be cut at;
+            for default spaces. Else a range that is too deep is refused.
         baseline_taus: The baselines' tau; None takes 0 (if the space has it) and the space's
             largest. Kept apart from the space so that fixing tau does not lose the baselines.
         n_trials: Number of trials, the two baselines included, >= 1.
@@ -49,6 +52,7 @@ class SearchConfig(BaseModel):
     weights: Literal["default", "none"] = "default"
     data_root: Path | None = None
     space: SearchSpace
+    narrow_depth: bool = False
     baseline_taus: tuple[int, ...] | None = None
     n_trials: int = Field(default=30, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -64,3 +68,18 @@ class SearchConfig(BaseModel):
     storage: str | None = None
     ray_address: str | None = None
     loader_workers: int | None = Field(default=None, ge=0)
+
+
+def search_config(**values: Any) -> SearchConfig:
+    """Returns the settings of a search.
+
+    Raises:
+        ConfigError: If a value breaks a rule; the message has all of them.
+    """
+    try:
+        return SearchConfig.model_validate(values)
+    except ValidationError as error:
+        problems = describe_problems(SearchConfig, error, values)
+        raise ConfigError(
+            "\n  ".join([f"{len(problems)} settings are wrong:", *problems])
+        ) from None

@@ -23,6 +23,7 @@ DEFAULT_HOME = Path("energytune-runs")
 _ADVICE = "Choose another folder with --out, or free some space."
 _NOT_IDENTITY = {
     "out",
+    "narrow_depth",
     "n_trials",
     "time_budget_s",
     "concurrency",

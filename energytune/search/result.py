@@ -129,7 +129,9 @@ class TuneResult:
         if self._user_module is not None:
             recipe = self.best_recipe
             model = build_model(
-                create_backbone(self._user_module),
+                create_backbone(
+                    self._user_module, input_shape=tuple(self.model_spec["input_shape"])
+                ),
                 head_arch=recipe.head_arch,
                 n_outputs=self.model_spec["n_outputs"],
                 reinit_depth=recipe.reinit_depth,

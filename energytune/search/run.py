@@ -32,7 +32,7 @@ from energytune.search.folder import RunFolder
 from energytune.search.records_log import RecordsLog
 from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
-from energytune.trial import ChainSource, Job, Observer, TrialRecord
+from energytune.trial import ChainSource, Observer, TrialRecord
 from energytune.trial.bench import Bench, BenchSpec, UserData
 from energytune.trial.run import make_run_job
 
@@ -113,7 +113,9 @@ class _Search:
         )
         check_resources(cluster_config)
         bench = self._build()
-        bench.check_space(self.config.space)
+        space = bench.fit_space(self.config.space, narrow=self.config.narrow_depth)
+        self.config = self.config.model_copy(update={"space": space})
+        self.folder = RunFolder(self.config)
         self.folder.claim(
             {"data": bench.splits.fingerprint, "weights": bench.backbone.weights_sha256}
         )
@@ -244,7 +246,7 @@ class _Search:
                 f"The time budget of {self.config.time_budget_s:g} s ended before one trial was "
                 f"complete. Give more time with --time-budget. {again}"
             )
-        reasons = sorted({r.reason for r in source.records if r.reason})
+        reasons = sorted({r.reason.rstrip(".") for r in source.records if r.reason})
         raise EnergyTuneError(
             f"None of {len(source.records)} trials is complete: {'; '.join(reasons[:3])}. {again}"
         )
@@ -268,7 +270,7 @@ class _Search:
             winner=winner,
             baselines=baselines,
             interrupted=interrupted,
-            n_duplicates=sum(r.duplicate_of is not None for r in source.records),
+            n_duplicates=source.n_duplicates,
             model_spec=bench.model(winner.job.recipe, 0).spec() if winner else {},
             storage=self.folder.storage,
             study_name=self.folder.study_name,

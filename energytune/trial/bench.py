@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from energytune.config import FinetuneConfig, ProbeConfig, Recipe, SearchSpace
-from energytune.data import Splits, load_dataset
+from energytune.config import FinetuneConfig, InputConfig, ProbeConfig, Recipe, SearchSpace
+from energytune.data import Splits, ensure_dataset, load_dataset
 from energytune.errors import ConfigError
 from energytune.models import EMBEDDED_BACKBONES, Backbone, TaskModel, build_model, create_backbone
 from energytune.progress import NO_PROGRESS, Progress
@@ -85,37 +85,44 @@ class BenchSpec:
             EnergyTuneError: Whatever is wrong with the data, the backbone or its weights.
         """
         torch.set_num_threads(self.n_threads)
-        backbone = self._backbone(progress)
-        if self.user_data is not None:
-            from energytune.data import splits_from_datasets
+        if self.user_data is None:  # before anything that takes long
+            ensure_dataset(self.dataset, self.data_root, progress=progress)
+        if isinstance(self.backbone, str):
+            backbone = self._named_backbone(self.backbone, progress)
+            return Bench(self, self._splits(backbone.input_config, progress), backbone)
+        splits = self._splits(None, progress)
+        images, _ = next(iter(splits.valid.batches(1)))
+        backbone = create_backbone(
+            self.backbone, checkpoint=self.checkpoint, input_shape=tuple(images.shape[1:])
+        )
+        return Bench(self, splits, backbone)
 
-            splits = splits_from_datasets(
-                self.user_data.train,
-                self.user_data.valid,
-                self.user_data.test,
-                name=self.dataset,
-                input_config=backbone.input_config,
-            )
-        else:
-            splits = load_dataset(
+    def _splits(self, input_config: InputConfig | None, progress: Progress) -> Splits:
+        if self.user_data is None:
+            return load_dataset(
                 self.dataset,
                 data_root=self.data_root,
-                input_config=backbone.input_config,
+                input_config=input_config,
                 loader_workers=self.loader_workers,
                 progress=progress,
             )
-        return Bench(self, splits, backbone)
+        from energytune.data import splits_from_datasets
 
-    def _backbone(self, progress: Progress) -> Backbone:
+        return splits_from_datasets(
+            self.user_data.train,
+            self.user_data.valid,
+            self.user_data.test,
+            name=self.dataset,
+            input_config=input_config,
+            loader_workers=self.loader_workers,
+            progress=progress,
+        )
+
+    def _named_backbone(self, name: str, progress: Progress) -> Backbone:
         checkpoint = self.checkpoint
-        if (
-            isinstance(self.backbone, str)
-            and self.backbone in EMBEDDED_BACKBONES
-            and checkpoint is None
-            and self.weights == "default"
-        ):
-            checkpoint = pretrain_embedded(self.dataset, self.backbone, self.cache, progress)
-        return create_backbone(self.backbone, weights=self.weights, checkpoint=checkpoint)
+        if name in EMBEDDED_BACKBONES and checkpoint is None and self.weights == "default":
+            checkpoint = pretrain_embedded(self.dataset, name, self.cache, progress)
+        return create_backbone(name, weights=self.weights, checkpoint=checkpoint)
 
 
 class Bench:
@@ -134,16 +141,28 @@ class Bench:
         self._store = FeatureStore(spec.cache / "features")
         self._data: dict[int, ProbeData] = {}
 
-    def check_space(self, space: SearchSpace) -> None:
-        """Raises ``ConfigError`` if the backbone can't be cut as deep as the space asks."""
+    def fit_space(self, space: SearchSpace, *, narrow: bool) -> SearchSpace:
+        """Returns the space with ``reinit_depth`` no deeper than the backbone can be cut.
+
+        Args:
+            space: What is to be searched.
+            narrow: Whether a deeper range is narrowed; else it is refused.
+
+        Raises:
+            ConfigError: If the space asks for more and is not to be narrowed.
+        """
         wanted, possible = space.reinit_depth.high, self.backbone.max_reinit_depth
         if wanted > possible:
+            if narrow and space.reinit_depth.low <= possible:
+                depths = space.reinit_depth.model_copy(update={"high": possible})
+                return space.model_copy(update={"reinit_depth": depths})
             why = f" ({self.backbone.cut_problem})" if self.backbone.cut_problem else ""
             raise ConfigError(
                 f"reinit_depth must be at most {possible} for the backbone "
                 f"{self.backbone.name!r}{why}, got high = {wanted}. Use --fix reinit_depth=0 or a "
                 "space with a smaller range."
             )
+        return space
 
     def prepare(self, depths: range, progress: Progress = NO_PROGRESS) -> None:
         """Caches the features at every cut of ``depths``."""

@@ -6,6 +6,7 @@ takes the events decides whether the trial goes on: closing the generator prunes
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,11 @@ _EVAL_BATCH = 256
 
 
 def make_run_job(spec: BenchSpec) -> RunJob:
-    """Builds a bench in this process and returns the function that runs jobs on it."""
+    """Builds a bench in this process and returns the function that runs jobs on it.
+
+    The process takes over the search's cache folder, whatever its own environment says.
+    """
+    os.environ["ENERGYTUNE_CACHE"] = str(spec.cache)
     return partial(run_trial, spec.build())
 
 

@@ -1,8 +1,8 @@
-"""A Ray session that several searches of these tests share, and a space that is quick."""
+"""A space that is quick, and searches on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,3 @@ def make_config(space: SearchSpace, tmp_path: Path) -> Callable[..., SearchConfi
         return SearchConfig.model_validate(settings)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A private Ray that stays up between searches; a search uses the session it finds."""
-    from energytune.cluster import ClusterConfig, RayCluster
-
-    storage = tmp_path_factory.mktemp("ray")
-    with RayCluster(ClusterConfig(None, 2, 1, 0.0, storage)):
-        yield
