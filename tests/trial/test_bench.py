@@ -76,10 +76,22 @@ def test_same_seed_same_model(bench) -> None:
     assert not torch.equal(first["head.weight"], other["head.weight"])
 
 
+def _depths(low: int, high: int) -> SearchSpace:
+    return SearchSpace(tau=4, ft_lr=0.01, reinit_depth={"low": low, "high": high})
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+def test_a_space_that_the_backbone_can_be_cut_for_stays(bench, narrow) -> None:
+    space = _depths(0, 4)
+    assert bench.fit_space(space, narrow=narrow) == space
+
+
 def test_a_space_deeper_than_the_backbone(bench) -> None:
-    bench.check_space(SearchSpace(tau=4, ft_lr=0.01, reinit_depth={"low": 0, "high": 4}))
     with pytest.raises(ConfigError, match=r"at most 4 .*'digits-mlp'.*got high = 5"):
-        bench.check_space(SearchSpace(tau=4, ft_lr=0.01, reinit_depth={"low": 0, "high": 5}))
+        bench.fit_space(_depths(0, 5), narrow=False)
+    assert bench.fit_space(_depths(1, 5), narrow=True) == _depths(1, 4)
+    with pytest.raises(ConfigError, match="at most 4"):  # nothing of it is left
+        bench.fit_space(_depths(5, 6), narrow=True)
 
 
 def test_an_embedded_backbone_is_pretrained_on_first_use(make_spec, tmp_path) -> None:
