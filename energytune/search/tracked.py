@@ -101,19 +101,21 @@ class TrackedSearch:
         link, run_id = None, None
         if not n_unsent and problem is None:
             link, run_id = find_parent_run(self._uri, self._config.dataset, self._folder.search_id)
-        warning = None
-        if n_unsent or problem:
-            warning = (
-                f"MLflow at {self._uri} was not told everything ({n_unsent} entries left"
-                f"{f': {problem}' if problem else ''}). Nothing is lost: "
-                f"`energytune sync {self._folder.path}` sends it later."
-            )
+        warning = self._warning(n_unsent, problem) if n_unsent or problem else None
         self._status = Tracking(self._uri, link, warning, n_unsent, run_id)
         return registered
 
     def status(self) -> Tracking:
         """Returns where the search is tracked, and after :meth:`finish` what was not sent."""
         return self._status
+
+    def _warning(self, n_unsent: int, problem: str | None) -> str:
+        why = (problem or "it did not answer in time").split(" Nothing is lost")[0].rstrip(".")
+        left = f"{n_unsent} entries wait in the journal" if n_unsent else "the winner waits"
+        return (
+            f"MLflow was not told everything, {left}: {why}. Nothing is lost: "
+            f"`energytune sync {self._folder.path}` sends it later."
+        )
 
     def _register(
         self, result: TuneResult, best: TrialRecord, splits: Splits
