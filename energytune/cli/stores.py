@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,12 @@ def ui(
     store = find_store(folder)
     from energytune.tracking import serve_ui
 
-    serve_ui(store, host=host, port=port, open_browser=browser)
+    # A launcher that is told to end (a service manager, a closed session) stops its server too.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        serve_ui(store, host=host, port=port, open_browser=browser)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def sync(

@@ -42,10 +42,11 @@ def _print_winner(console: Console, summary: Summary) -> None:
     winner, best = summary.winner, summary.confirmed
     if winner is None or best is None:
         return
+    title = "Best so far" if summary.result.interrupted else "Winner"
     _line(console, "")
     _line(
         console,
-        f"{'Best so far' if summary.result.interrupted else 'Winner'}: t{winner.job.number:03d} {winner.job.recipe.label()}, "
+        f"{title}: t{winner.job.number:03d} {winner.job.recipe.label()}, "
         f"FT-valid-acc {percent(winner.objective)}",
     )
     if best.interval is not None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -207,6 +208,21 @@ def test_ui_takes_the_folder_with_the_store(run, served, tmp_path: Path) -> None
     for arguments in ([], [str(home)], [str(shared)], [str(own)]):
         assert run("ui", *arguments).exit_code == 0
     assert served == [home, home, home, own]
+
+
+def test_ui_that_is_told_to_end_stops_as_on_ctrl_c(run, monkeypatch, tmp_path: Path) -> None:
+    import energytune.tracking as tracking
+
+    before = signal.getsignal(signal.SIGTERM)
+
+    def serve(folder: Path, **_: object) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(tracking, "serve_ui", serve, raising=False)
+    search_folder(tmp_path / "one", store=True)
+    assert run("ui", str(tmp_path / "one")).exit_code == 0
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_ui_of_a_search_without_a_store_lets_the_launcher_say_so(run, served, tmp_path) -> None:
