@@ -29,9 +29,10 @@ _MANNERS = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """MLflow's defaults block a call for up to four minutes, which the journal makes needless; and
-they draw progress bars across the display. What the user has set stays as it is."""
+they print links and progress bars across the display. What the user has set stays as it is."""
 _NOISY = (
     "alembic",
     "mlflow.store.db.utils",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from energytune.tracking.observer import SEARCH_TAG
+from energytune.tracking.names import SEARCH_TAG
 from energytune.tracking.store import redact
 
 __all__ = ["UI_ADDRESS", "deep_link", "experiment_path"]

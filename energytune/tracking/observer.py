@@ -23,41 +23,19 @@ from energytune.tracking.curves import (
     snapshot_points,
 )
 from energytune.tracking.journal import Point, TrackingJournal, log_entry
+from energytune.tracking.names import (
+    BEST_METRIC,
+    SEARCH_TAG,
+    UID_TAG,
+    experiment_name,
+    trial_params,
+)
 from energytune.training import FinetuneEpoch
 from energytune.trial import EpochsDone, Event, Job, ProbeDone, TrialRecord
 
 __all__ = ["SEARCH_TAG", "UID_TAG", "TrackingObserver", "experiment_name", "trial_params"]
 
-UID_TAG = "energytune.uid"
-"""The tag by which a replay finds a run."""
-SEARCH_TAG = "energytune.search"
-"""The tag that all runs of a search share."""
-BEST_METRIC = "search/best_objective"
-"""The parent's curve: best objective so far, over the number of ended trials."""
-
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
-
-
-def experiment_name(dataset: str) -> str:
-    """Returns the name of the experiment, and of the registered model, of a dataset."""
-    return f"energytune-{dataset}"
-
-
-def trial_params(job: Job, dataset: str, backbone: str) -> dict[str, str]:
-    """Returns a trial's params: the same set on every trial, bare names.
-
-    ``log10_tau`` is log10(tau + 1), because MLflow's compare page has linear axes only.
-    """
-    values: dict[str, Any] = {
-        "tau": job.recipe.tau,
-        "log10_tau": round(math.log10(job.recipe.tau + 1), 6),
-        **{name: value for name, value in job.recipe.to_dict().items() if name != "tau"},
-        "dataset": dataset,
-        "backbone": backbone,
-        "seed": job.seed,
-        "role": job.role,
-    }
-    return {name: str(value) for name, value in values.items()}
 
 
 @dataclass

@@ -18,7 +18,7 @@ from energytune.config import Recipe
 from energytune.errors import TrackingError
 from energytune.tracking.champion import RegisteredModel
 from energytune.tracking.client import ensure_experiment, global_uri, open_client, tracking_errors
-from energytune.tracking.observer import SEARCH_TAG, UID_TAG, experiment_name
+from energytune.tracking.names import SEARCH_TAG, UID_TAG, experiment_name
 from energytune.tracking.reconcile import (
     CORRECT_FILE,
     MAX_TAG,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energytune.tracking.client import ensure_experiment
-from energytune.tracking.observer import SEARCH_TAG, UID_TAG
+from energytune.tracking.names import SEARCH_TAG, UID_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

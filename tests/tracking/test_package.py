@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow.pyfunc
 import numpy as np
 import pytest
 import torch
+import yaml
+from mlflow.models import Model
 from safetensors.torch import save_file
 
 from energytune.errors import TrackingError
@@ -24,7 +27,6 @@ model = mlflow.pyfunc.load_model(sys.argv[1])
 out = model.predict(np.load(sys.argv[2]), params={"batch_size": 3})
 assert out["probs"].dtype == np.float32 and out["label"].dtype == np.int64
 print(json.dumps({key: value.tolist() for key, value in out.items()}))
-print(mlflow.pyfunc.get_model_dependencies(sys.argv[1]), file=sys.stderr)
 """
 
 
@@ -73,6 +75,19 @@ def test_nothing_in_the_folder_is_a_pickle(tmp_path: Path) -> None:
     assert description["class_names"][3] == "3"
     for path in files:
         assert not path.read_bytes().startswith(b"\x80"), f"{path} looks like a pickle"
+
+
+def test_mlflow_reads_all_of_the_folder(tmp_path: Path) -> None:
+    folder, _ = make_folder(tmp_path)
+    read = Model.load(str(folder))
+    assert read.load_input_example(str(folder)).shape == (2, 64)
+    assert read.signature.inputs.inputs[0].shape == (-1, 64)
+    assert read.signature.outputs.input_names() == ["probs", "label"]
+    asked = mlflow.pyfunc.get_model_dependencies(str(folder))
+    assert Path(asked).read_text().split() == requirements({"backbone": "digits-mlp"})
+    for name in ("conda.yaml", "python_env.yaml"):
+        assert "3.1" in str(yaml.safe_load((folder / name).read_text()))
+    assert str(tmp_path) not in (folder / "MLmodel").read_text()
 
 
 def test_requirements_are_pinned_and_hold_no_address() -> None:

@@ -15,7 +15,8 @@ from mlflow.entities import Run
 from energytune.errors import TrackingError
 from energytune.tracking.drain import Drain
 from energytune.tracking.journal import TrackingJournal
-from energytune.tracking.observer import UID_TAG, TrackingObserver
+from energytune.tracking.names import UID_TAG
+from energytune.tracking.observer import TrackingObserver
 from energytune.tracking.sender import Sender
 from energytune.tracking.store import artifact_root, default_uri, journal_path
 from energytune.tracking.sync import sync

@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from energytune.errors import ResourceError, TrackingError
 from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.links import deep_link
-from energytune.tracking.observer import UID_TAG, TrackingObserver
+from energytune.tracking.names import UID_TAG
+from energytune.tracking.observer import TrackingObserver
 from energytune.tracking.sender import Sender
 from energytune.tracking.server import serve_ui, start_ui
 from energytune.tracking.store import default_uri, journal_path
@@ -83,7 +84,9 @@ def test_the_ui_answers_this_machine_only_and_is_gone_after_stop(
 
 @pytest.mark.integration
 def test_a_server_killed_in_the_middle_loses_and_doubles_nothing(
-    tmp_path: Path, make_record: Callable[..., TrialRecord]
+    tmp_path: Path,
+    make_record: Callable[..., TrialRecord],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     run, store = tmp_path / "run", default_uri(tmp_path / "server")
     journal = TrackingJournal(journal_path(run))
@@ -113,6 +116,7 @@ def test_a_server_killed_in_the_middle_loses_and_doubles_nothing(
         results = [sync(run) for _ in range(3)]
         assert {r.n_runs for r in results} == {13}
         assert results[0].rejected == {}
+    assert "".join(capfd.readouterr()) == "", "a live display would be torn"
     assert _n_runs(seen) == 13
     experiment = seen.get_experiment_by_name("energytune-digits").experiment_id
     for found in seen.search_runs([experiment]):
