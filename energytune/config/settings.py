@@ -56,10 +56,10 @@ class SearchConfig(BaseModel):
     baseline_taus: tuple[int, ...] | None = None
     n_trials: int = Field(default=30, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
-    time_budget_s: float | None = Field(default=None, gt=0)
+    time_budget_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     concurrency: int | None = Field(default=None, ge=1)
     cpus_per_trial: int = Field(default=1, ge=1)
-    gpus_per_trial: float | None = Field(default=None, ge=0)
+    gpus_per_trial: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     sampler: Literal["tpe", "gp", "random"] = "tpe"
     pruner: Literal["energy", "median", "none"] = "energy"
     n_confirm_seeds: int = Field(default=3, ge=1)

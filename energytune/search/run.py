@@ -126,8 +126,12 @@ class _Search:
             tracked = stack.enter_context(
                 TrackedSearch(self.folder, self.config, bench, self.clock)
             )
-            self.observers = [self.log, tracked.observer, *self.observers]
+            watchers = self.observers
+            self.observers = [self.log, tracked.observer, *watchers]
             source = self._source(cluster)
+            for record in source.records:  # of an earlier start: the log and MLflow have them
+                for watcher in watchers:
+                    watcher.job_ended(record)
             interrupted = self._run_jobs(cluster, source, bench)
             if not interrupted:
                 self._check_outcome(source)
