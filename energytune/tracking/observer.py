@@ -168,8 +168,8 @@ class TrackingObserver:
         Args:
             metrics: Numbers of the whole search, for example ``test/accuracy`` of the winner.
             tags: Tags of the parent run.
-            files: Files inside the journal's folder that become artifacts of the parent run: the
-                records with the full curves, tables, figures.
+            files: Files that become artifacts of the parent run: the records with the full
+                curves, tables, figures. Those in the journal's folder may move with it.
             status: ``"FINISHED"``, ``"KILLED"`` (stopped by the user) or ``"FAILED"``.
             reason: Why, unless finished.
         """
@@ -181,8 +181,9 @@ class TrackingObserver:
         points = [(key, float(v), now, 0) for key, v in {**counts, **(metrics or {})}.items()]
         entries.append(log_entry(self.parent_uid, points, tags))
         for file in files:
-            name = str(file.absolute().relative_to(self.journal.path.parent))
-            entries.append({"kind": "file", "uid": self.parent_uid, "path": name})
+            path, home = file.absolute(), self.journal.path.parent
+            name = path.relative_to(home) if path.is_relative_to(home) else path
+            entries.append({"kind": "file", "uid": self.parent_uid, "path": str(name)})
         told = {"reason": reason} if reason else {}
         end = {"kind": "end", "uid": self.parent_uid, "status": status, "end_ms": now, "tags": told}
         self._write(*entries, end)

@@ -131,9 +131,10 @@ def register_winner(
         class_names=list(class_names),
         tags=dict(tags or {}),
     )
-    part = folder / f"{_PENDING}.part"
-    part.write_text(json.dumps(asdict(winner), indent=1))
-    os.replace(part, folder / _PENDING)
+    with tracking_errors(uri):  # a full disk too is a warning at the end of a search
+        part = folder / f"{_PENDING}.part"
+        part.write_text(json.dumps(asdict(winner), indent=1))
+        os.replace(part, folder / _PENDING)
     return _register(uri, folder, winner)
 
 

@@ -143,7 +143,9 @@ class Replayer:
             params, tags = [], []
         run.metrics, run.unsent_params, run.tags = [], {}, {}
         while run.files:
-            self._client.log_artifact(run_id, str(self._folder / run.files[0]))
+            path = self._folder / run.files[0]
+            if path.is_file():  # one that was deleted since must not block the rest for ever
+                self._client.log_artifact(run_id, str(path))
             run.files.pop(0)
         if run.end is not None:
             self._client.set_terminated(run_id, run.end["status"], run.end["end_ms"])

@@ -132,7 +132,7 @@ def test_files_become_artifacts_under_an_absolute_place(
     folder = tmp_path / "run"
     observer = fill(folder, make_record)
     (folder / "trials.json").write_text(json.dumps([1, 2]))
-    observer.finish(files=[folder / "trials.json"])
+    observer.finish(files=[folder / "trials.json", folder / "deleted.csv"])
     uri = sync(folder).uri
     client = MlflowClient(uri)
     experiment = client.get_experiment_by_name("energytune-digits")
