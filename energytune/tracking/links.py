@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from energytune.tracking.names import SEARCH_TAG
 from energytune.tracking.store import redact
@@ -38,6 +38,7 @@ def experiment_path(experiment_id: str, search_id: str) -> str:
             "searchFilter": f"tags.`{SEARCH_TAG}` = '{search_id}'",
             "orderByKey": "metrics.objective",
             "orderByAsc": "false",
-        }
+        },
+        quote_via=quote,
     )
     return f"#/experiments/{experiment_id}/runs?{query}"
