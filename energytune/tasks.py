@@ -28,7 +28,9 @@ class Task(Protocol):
         """Returns predicted probabilities, (N, K)."""
         ...
 
-    def soft_targets(self, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    def soft_targets(
+        self, targets: Tensor, label_smoothing: float = 0.0, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """Returns targets in the form of predictions, (N, K)."""
         ...
 
@@ -68,14 +70,17 @@ class Multiclass:
         """Returns softmax probabilities, (N, K), each row summing to 1."""
         return torch.softmax(logits, dim=-1)
 
-    def soft_targets(self, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-        """Returns (1 - eps) one-hot + eps / K, (N, K) float32, PyTorch's convention.
+    def soft_targets(
+        self, targets: Tensor, label_smoothing: float = 0.0, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Returns (1 - eps) one-hot + eps / K, (N, K), PyTorch's convention.
 
         Args:
             targets: Class indices, (N,) int64, in [0, K).
             label_smoothing: eps in [0, 1); 1 - eta of [Ren2023]_.
+            dtype: Of the result, and of the arithmetic.
         """
-        onehot = F.one_hot(targets, self.n_classes).to(torch.get_default_dtype())
+        onehot = F.one_hot(targets, self.n_classes).to(dtype)
         return (1.0 - label_smoothing) * onehot + label_smoothing / self.n_classes
 
     def loss(self, logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -93,7 +98,7 @@ class Multiclass:
 
         Minus the gradient of the summed cross-entropy with respect to the logits.
         """
-        return self.soft_targets(targets, label_smoothing).to(logits.dtype) - self.probs(logits)
+        return self.soft_targets(targets, label_smoothing, logits.dtype) - self.probs(logits)
 
     def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns per sample whether the largest logit is the target's, (N,) bool."""

@@ -3,12 +3,14 @@
 from energytune.models.assemble import TaskModel, build_model, rebuild_model
 from energytune.models.backbone import Backbone, create_backbone, list_backbones, weights_sha256
 from energytune.models.checkpoints import CheckpointInfo, load_checkpoint
+from energytune.models.dense import DenseLayer
 from energytune.models.networks import EMBEDDED_BACKBONES, EmbeddedMLP
 
 __all__ = [
     "EMBEDDED_BACKBONES",
     "Backbone",
     "CheckpointInfo",
+    "DenseLayer",
     "EmbeddedMLP",
     "TaskModel",
     "build_model",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from energytune.errors import CheckpointError, ConfigError
 from energytune.models.backbone import Backbone, create_backbone
 from energytune.models.cut import Cut
+from energytune.models.dense import DenseLayer, dense_chain
 from energytune.models.heads import create_head
 from energytune.models.reinit import reinitialise
 from energytune.seeds import derive_seed
@@ -91,6 +92,11 @@ class TaskModel(nn.Module):
         names = self._cut.tail_state_names
         tail = [p for name, p in self.backbone.named_parameters() if name in names]
         return tail + list(self.head.parameters())
+
+    def dense_head_side(self) -> list[DenseLayer] | None:
+        """Returns the head side as dense layers, first to last; None if it is something else."""
+        tail = self._cut.tail_modules
+        return None if tail is None else dense_chain((*tail, self.head))
 
     def set_probe_mode(self, train: bool) -> None:
         """Puts the prefix into evaluation mode, and the head side into training mode or not."""

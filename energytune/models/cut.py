@@ -20,9 +20,11 @@ class Cut(Protocol):
 
     Attributes:
         tail_state_names: Names in the module's ``state_dict`` that belong to the tail.
+        tail_modules: The tail as modules applied one after the other; None if it is not that.
     """
 
     tail_state_names: frozenset[str]
+    tail_modules: tuple[nn.Module, ...] | None
 
     def prefix(self, x: Tensor) -> Tensor:
         """Returns what flows through the cut, (N, ...), for inputs (N, ...)."""
@@ -42,9 +44,11 @@ class NoTail:
 
     Attributes:
         tail_state_names: Empty.
+        tail_modules: Empty.
     """
 
     tail_state_names: frozenset[str] = frozenset()
+    tail_modules: tuple[nn.Module, ...] | None = ()
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -68,6 +72,7 @@ class SequentialCut:
 
     Attributes:
         tail_state_names: Names in the module's ``state_dict`` that belong to the last blocks.
+        tail_modules: The last blocks.
     """
 
     def __init__(self, module: nn.Module, depth: int) -> None:
@@ -78,6 +83,7 @@ class SequentialCut:
         self._module = module
         self._prefix_blocks = blocks[:first]
         self._tail_blocks = blocks[first:]
+        self.tail_modules: tuple[nn.Module, ...] | None = tuple(self._tail_blocks)
         tail_prefixes = tuple(f"blocks.{i}." for i in range(first, len(blocks)))
         self.tail_state_names = frozenset(
             name for name in module.state_dict() if name.startswith(tail_prefixes)

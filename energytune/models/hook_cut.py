@@ -19,11 +19,13 @@ class HookCut:
 
     Attributes:
         tail_state_names: Names in the module's ``state_dict`` that belong to the tail.
+        tail_modules: None; how the tail is run is known to the forward of the module only.
     """
 
     def __init__(self, module: nn.Module, plan: CutPlan) -> None:
         """Cuts ``module`` according to a plan made for its architecture."""
         self.tail_state_names = plan.tail_state_names
+        self.tail_modules: tuple[nn.Module, ...] | None = None
         self._plan = plan
         self._module = module
         self._cut = module.get_submodule(plan.path)

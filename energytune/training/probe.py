@@ -21,7 +21,7 @@ from energytune.science import average_initial_energy
 from energytune.seeds import derive_seed
 from energytune.tasks import Task
 from energytune.training.evaluate import evaluate, in_batches
-from energytune.training.head_step import head_step
+from energytune.training.head_epoch import head_epoch
 from energytune.training.records import ProbeSnapshot
 from energytune.training.sgd import Sgd
 from energytune.training.snapshots import SnapshotStore
@@ -121,7 +121,7 @@ def probe(
     grid = snapshot_epochs(tau)
     stored = list(_stored_prefix(store, trajectory, grid))
     yield from stored
-    step, optimizer = head_step(
+    train_epoch, optimizer = head_epoch(
         model, data.train_features, data.train_targets, task, config, label_smoothing
     )
     start = 0
@@ -136,8 +136,7 @@ def probe(
         model.set_probe_mode(True)
         seed_dropout(data.train_targets.device, seed, "probe dropout", epoch)
         order = epoch_order(n_samples, seed, "probe", epoch, config.batch_size)
-        for batch in torch.split(order.to(data.train_targets.device), config.batch_size):
-            step(batch)
+        train_epoch(order.to(data.train_targets.device))
         if on_epoch is not None:
             on_epoch(epoch)
         if epoch in due:

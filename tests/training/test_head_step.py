@@ -10,7 +10,7 @@ from energytune.config import ProbeConfig
 from energytune.models import TaskModel
 from energytune.models.cut import NoTail, SequentialCut
 from energytune.tasks import Multiclass
-from energytune.training.head_step import head_step
+from energytune.training.head_epoch import head_epoch
 
 TASK = Multiclass(4)
 FEATURES = torch.randn(20, 6, generator=torch.Generator().manual_seed(0))
@@ -32,7 +32,7 @@ def test_equals_autograd_and_torchs_optimiser(label_smoothing, weight_decay, arc
         head = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
     reference = copy.deepcopy(head)
     config = ProbeConfig(lr=0.1, momentum=0.9, weight_decay=weight_decay, batch_size=8)
-    step, _ = head_step(_model(head), FEATURES, TARGETS, TASK, config, label_smoothing)
+    step, _ = head_epoch(_model(head), FEATURES, TARGETS, TASK, config, label_smoothing)
     optimizer = torch.optim.SGD(
         reference.parameters(), lr=0.1, momentum=0.9, weight_decay=weight_decay
     )
@@ -63,7 +63,7 @@ def test_a_tail_without_parameters_is_not_forgotten() -> None:
     model = TaskModel(network, head, cut=cut, spec={"reinit_depth": 1})
     reference = copy.deepcopy(head)
     config = ProbeConfig(lr=0.1, momentum=0.0, batch_size=20)
-    step, _ = head_step(model, FEATURES, TARGETS, TASK, config, 0.0)
+    step, _ = head_epoch(model, FEATURES, TARGETS, TASK, config, 0.0)
     step(torch.arange(20))
     loss = nn.functional.cross_entropy(reference(FEATURES.relu()), TARGETS)
     (gradient,) = torch.autograd.grad(loss, reference.weight)
