@@ -89,6 +89,8 @@ class RayCluster:
         folder = tempfile.mkdtemp(prefix="et-", dir="/tmp")
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         undo.enter_context(environment(_private_settings(config.preload)))
+        if "RAY_AUTH_MODE" not in os.environ:
+            undo.callback(os.environ.pop, "RAY_AUTH_MODE", None)  # Ray sets it and leaves it
         _init(
             undo,
             address="local",
@@ -150,13 +152,14 @@ _TOKEN = secrets.token_hex(32)
 def _private_settings(preload: tuple[str, ...]) -> dict[str, str]:
     """Returns the environment of a Ray of our own.
 
-    Ray listens on all interfaces and runs what it is sent, so it is locked with a token: the
-    user's if there is one, else one of this process (Ray would write one into the home folder).
+    Ray listens on all interfaces and runs what it is sent, so it turns a token on: the user's if
+    there is one, else one of this process (Ray would write one into the home folder). The mode
+    itself is Ray's to set; a mode of ours would come too late for what Ray has read on import.
     """
     settings = {"RAY_preload_python_modules": ",".join(("energytune.cluster.worker", *preload))}
     users = any(name.startswith("RAY_AUTH_") for name in os.environ)
     if not users and not (Path.home() / ".ray" / "auth_token").exists():
-        settings |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN}
+        settings["RAY_AUTH_TOKEN"] = _TOKEN
     return settings
 
 
@@ -169,4 +172,5 @@ def _init(undo: contextlib.ExitStack, **options: Any) -> None:
     if printer := getattr(module, "print_to_stdstream", None):
         undo.callback(setattr, module, "print_to_stdstream", printer)
         vars(module)["print_to_stdstream"] = lambda *args, **kwargs: None
+    logging.getLogger("ray").setLevel(logging.ERROR)
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)

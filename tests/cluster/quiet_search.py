@@ -24,6 +24,9 @@ from energytune.cluster import ClusterConfig, RayCluster, run_jobs
 ray.cloudpickle.register_pickle_by_value(cluster_fakes)
 
 
+_SET = ("TUNE_DISABLE", "RAY_USAGE", "RAY_preload")
+
+
 class ImpatientSource(RecordingSource):
     """Sends Ctrl-C to its own process when both jobs have told something."""
 
@@ -52,8 +55,12 @@ def main(folder: Path, address: str | None) -> None:
             outcome["interrupted"] = impatient.ends
         outcome["handler_kept"] = signal.getsignal(signal.SIGINT) is handler
         outcome["nodes"] = len([node for node in ray.nodes() if node["Alive"]])
+    with RayCluster(config) as cluster:  # another one in the same process
+        source = RecordingSource(["ok-8"])
+        run_jobs(cluster, source, job_factory(folder))
+        outcome["second_ends"] = source.ends
     outcome["left"] = [*(folder / "ray").iterdir()] and "files"
-    outcome["environment"] = [n for n in os.environ if n.startswith(("TUNE_DIS", "RAY_USAGE"))]
+    outcome["environment"] = [n for n in os.environ if n.startswith(_SET)]
     (folder / "outcome.json").write_text(json.dumps(outcome))
 
 

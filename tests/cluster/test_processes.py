@@ -20,15 +20,23 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture
-def locked_environment(tmp_path: Path) -> dict[str, str]:
+def fresh_environment(tmp_path: Path) -> dict[str, str]:
+    """The environment of a user who has never run Ray: no settings, nothing at home."""
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    root = str(HERE.parents[1])
+    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH", ""))))
+    return {**kept, "HOME": str(home)}
+
+
+@pytest.fixture
+def locked_environment(tmp_path: Path, fresh_environment: dict[str, str]) -> dict[str, str]:
     """The environment of one test's processes: they share a token that is theirs alone."""
     token = tmp_path / "token"
     token.write_text("0123456789abcdef" * 4)
     token.chmod(0o600)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    root = str(HERE.parents[1])
-    kept["PYTHONPATH"] = os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH", ""))))
-    return {**kept, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    return {**fresh_environment, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
 
 
 @pytest.fixture
@@ -90,10 +98,12 @@ def alive(pid: int) -> bool:
 
 
 def test_a_search_is_silent_and_ctrl_c_ends_it(
-    tmp_path: Path, locked_environment: dict[str, str]
+    tmp_path: Path, fresh_environment: dict[str, str]
 ) -> None:
-    outcome = search(tmp_path, "-", locked_environment)
+    outcome = search(tmp_path, "-", fresh_environment)
     check(outcome)
+    assert outcome["second_ends"] == {"ok-8": None}
+    assert list((tmp_path / "home").iterdir()) == []
     assert outcome["nodes"] == 1
     made = {int(pid) for pid in (tmp_path / "made").read_text().split()}
     assert not [pid for pid in made if alive(pid)]
@@ -102,9 +112,7 @@ def test_a_search_is_silent_and_ctrl_c_ends_it(
 def test_joins_a_cluster_of_two_nodes_and_leaves_it_running(
     tmp_path: Path, locked_environment: dict[str, str], address_of_two_nodes: str
 ) -> None:
-    for name in ("first", "second"):
-        folder = tmp_path / name
-        folder.mkdir()
-        outcome = search(folder, address_of_two_nodes, locked_environment)
-        check(outcome)
-        assert outcome["nodes"] == 2
+    outcome = search(tmp_path, address_of_two_nodes, locked_environment)
+    check(outcome)
+    assert outcome["nodes"] == 2
+    assert outcome["second_ends"] == {"ok-8": None}
