@@ -24,11 +24,16 @@ __all__ = ["pretrain_embedded"]
 
 
 def pretrain_embedded(
-    dataset: str, backbone: str, cache: Path, progress: Progress = NO_PROGRESS
+    dataset: str,
+    backbone: str,
+    cache: Path,
+    progress: Progress = NO_PROGRESS,
+    *,
+    seed: int = 0,
 ) -> Path:
     """Returns the weights of an embedded backbone, pretrained for ``dataset`` on first use.
 
-    Supervised, with the settings of the dataset's pretraining set and a fixed seed; kept as
+    Supervised, with the settings of the dataset's pretraining set and one seed; kept as
     safetensors under an address that depends on data, settings and architecture.
 
     Args:
@@ -36,14 +41,16 @@ def pretrain_embedded(
         backbone: Name of an embedded backbone, for example ``"digits-mlp"``.
         cache: Folder of all caches.
         progress: Told each epoch.
+        seed: Of initialisation and batch order. The package's own backbone has seed 0.
 
     Raises:
         OutputError: If the cache can't be written.
     """
     source = pretraining_set(dataset)
-    model, module = _fresh(backbone, source)
+    model, module = _fresh(backbone, source, seed)
     key = content_key(
         kind="pretrained backbone",
+        seed=seed,
         data=source.fingerprint,
         n_classes=source.n_classes,
         config=asdict(source.config),
@@ -63,7 +70,7 @@ def pretrain_embedded(
     step = 0
     with progress.stage(f"pretraining {backbone}", total=config.epochs) as advance:
         for epoch in range(1, config.epochs + 1):
-            order = epoch_order(n_samples, 0, "pretrain", epoch, config.batch_size)
+            order = epoch_order(n_samples, seed, "pretrain", epoch, config.batch_size)
             for batch in torch.split(order, config.batch_size):
                 loss = task.loss(model(source.images[batch]), source.targets[batch])
                 lr = config.lr * 0.5 * (1.0 + math.cos(math.pi * step / n_steps))
@@ -75,12 +82,12 @@ def pretrain_embedded(
     return path
 
 
-def _fresh(backbone: str, source: PretrainSet) -> tuple[nn.Module, nn.Module]:
+def _fresh(backbone: str, source: PretrainSet, seed: int) -> tuple[nn.Module, nn.Module]:
     """Returns network with head, and the network; the caller's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        module = create_backbone(backbone, weights="none", seed=0).module
+        module = create_backbone(backbone, weights="none", seed=seed).module
         with torch.no_grad():
             n_features = module(source.images[:2]).shape[1]
-        torch.manual_seed(derive_seed(0, "pretraining head"))
+        torch.manual_seed(derive_seed(seed, "pretraining head"))
         head = nn.Linear(n_features, source.n_classes)
     return nn.Sequential(module, head).train(), module
