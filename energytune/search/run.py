@@ -18,6 +18,7 @@ from energytune.cluster import ClusterConfig, RayCluster, check_resources, run_j
 from energytune.config import SearchConfig
 from energytune.data import get_dataset
 from energytune.errors import BudgetError, EnergyTuneError
+from energytune.models import EMBEDDED_BACKBONES
 from energytune.optimizer import (
     ConfirmSource,
     StudySource,
@@ -112,16 +113,16 @@ class _Search:
             storage_dir=self.folder.ray,
         )
         check_resources(cluster_config)
-        bench = self._build()
-        space = bench.fit_space(self.config.space, narrow=self.config.narrow_depth)
-        self.config = self.config.model_copy(update={"space": space})
-        self.folder = RunFolder(self.config)
-        self.folder.claim(
-            {"data": bench.splits.fingerprint, "weights": bench.backbone.weights_sha256}
-        )
+        cluster = RayCluster(cluster_config)
         with ExitStack() as stack:
-            with self.clock.stage("start"):
-                cluster = stack.enter_context(RayCluster(cluster_config))
+            # Ray's workers import torch while this process builds; but where files may be
+            # missing, that is told before anything is started
+            if self._has_all_files():
+                self._start(cluster, stack)
+                bench = self._build()
+            else:
+                bench = self._build()
+                self._start(cluster, stack)
             bench = self._place(bench, cluster)
             tracked = stack.enter_context(
                 TrackedSearch(self.folder, self.config, bench, self.clock)
@@ -137,8 +138,21 @@ class _Search:
                 self._check_outcome(source)
             return self._conclude(source, bench, tracked, interrupted)
 
+    def _has_all_files(self) -> bool:
+        """Returns whether data and backbone come with the package or with the call."""
+        own_data = self.user_data is not None or get_dataset(self.config.dataset).embedded
+        own_backbone = self.module is not None or self.config.backbone in (
+            None,
+            *EMBEDDED_BACKBONES,
+        )
+        return own_data and own_backbone and self.config.checkpoint is None
+
+    def _start(self, cluster: RayCluster, stack: ExitStack) -> None:
+        with self.clock.stage("start"):
+            stack.enter_context(cluster)
+
     def _build(self) -> Bench:
-        """Loads and checks data and backbone; nothing has been started or written yet."""
+        """Loads and checks data and backbone, then makes the folder the search's own."""
         backbone: str | nn.Module | None = self.module or self.config.backbone
         if backbone is None:
             backbone = get_dataset(self.config.dataset).backbone
@@ -157,7 +171,14 @@ class _Search:
             user_data=self.user_data,
         )
         with self.clock.stage("pretrain"):
-            return spec.build(self.progress)
+            bench = spec.build(self.progress)
+        space = bench.fit_space(self.config.space, narrow=self.config.narrow_depth)
+        self.config = self.config.model_copy(update={"space": space})
+        self.folder = RunFolder(self.config)
+        self.folder.claim(
+            {"data": bench.splits.fingerprint, "weights": bench.backbone.weights_sha256}
+        )
+        return bench
 
     def _place(self, bench: Bench, cluster: RayCluster) -> Bench:
         """Puts the bench on the trials' device and caches the features of every cut."""
