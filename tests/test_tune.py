@@ -134,5 +134,8 @@ def test_data_of_one_class_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_data_say_where_they_go(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match="--data-root"):
+    with pytest.raises(MissingDataError, match="--data-root") as caught:
         tune("stl10", data_root=tmp_path, weights="none", out=tmp_path / "run")
+    assert "--checkpoint" not in str(caught.value)
+    with pytest.raises(MissingDataError, match=r"--data-root(.|\n)*--checkpoint.*--weights none"):
+        tune("stl10", data_root=tmp_path, out=tmp_path / "run")

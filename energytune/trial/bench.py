@@ -16,7 +16,7 @@ from torch import nn
 
 from energytune.config import FinetuneConfig, InputConfig, ProbeConfig, Recipe, SearchSpace
 from energytune.data import Splits, ensure_dataset, load_dataset
-from energytune.errors import ConfigError
+from energytune.errors import ConfigError, MissingDataError
 from energytune.models import EMBEDDED_BACKBONES, Backbone, TaskModel, build_model, create_backbone
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.training.features import FeatureStore, content_key, extract_features
@@ -86,7 +86,7 @@ class BenchSpec:
         """
         torch.set_num_threads(self.n_threads)
         if self.user_data is None:  # before anything that takes long
-            ensure_dataset(self.dataset, self.data_root, progress=progress)
+            self._ensure_dataset(progress)
         if isinstance(self.backbone, str):
             backbone = self._named_backbone(self.backbone, progress)
             return Bench(self, self._splits(backbone.input_config, progress), backbone)
@@ -96,6 +96,24 @@ class BenchSpec:
             self.backbone, checkpoint=self.checkpoint, input_shape=tuple(images.shape[1:])
         )
         return Bench(self, splits, backbone)
+
+    def _ensure_dataset(self, progress: Progress) -> None:
+        """Downloads the dataset if need be; where that fails, tells about the weights as well."""
+        try:
+            ensure_dataset(self.dataset, self.data_root, progress=progress)
+        except MissingDataError as error:
+            weights_too = (
+                isinstance(self.backbone, str)
+                and self.backbone not in EMBEDDED_BACKBONES
+                and self.checkpoint is None
+                and self.weights == "default"
+            )
+            if not weights_too:
+                raise
+            raise MissingDataError(
+                f"{error}\nThe weights of {self.backbone} are needed next: they are downloaded, or "
+                "read from --checkpoint FILE; --weights none does without."
+            ) from error
 
     def _splits(self, input_config: InputConfig | None, progress: Progress) -> Splits:
         if self.user_data is None:
