@@ -132,8 +132,8 @@ def probe(
         yield _snapshot(model, optimizer, data, task, 0, store, trajectory)
     due = set(grid)
     n_samples = len(data.train_targets)
+    model.set_probe_mode(True)
     for epoch in range(start + 1, tau + 1):
-        model.set_probe_mode(True)
         seed_dropout(data.train_targets.device, seed, "probe dropout", epoch)
         order = epoch_order(n_samples, seed, "probe", epoch, config.batch_size)
         train_epoch(order.to(data.train_targets.device))
