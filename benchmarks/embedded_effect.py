@@ -6,7 +6,7 @@ cuts the data, pretrains a backbone, and initialises the head and orders the bat
 interior tau is chosen by mean validation accuracy; test accuracy is only reported.
 
     python benchmarks/embedded_effect.py                      # 20 seeds, minutes
-    python benchmarks/embedded_effect.py --seeds 2 --ft-epochs 5 --out /tmp/effect.csv
+    python benchmarks/embedded_effect.py --seeds 2 --ft-epochs 5 --out effect.csv
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ The peers find the pretrained backbone in a cache; ours pretrains it on first us
 is shown apart. At the end each winner's recipe is finetuned on fresh seeds and tested.
 
     python benchmarks/search_overhead.py --repeats 3           # a quiet machine, 20 minutes
-    python benchmarks/search_overhead.py --trials 3 --ft-epochs 5 --test-seeds 1 --out /tmp/o.json
+    python benchmarks/search_overhead.py --trials 3 --ft-epochs 5 --test-seeds 1 --out overhead.json
 """
 
 from __future__ import annotations
