@@ -91,14 +91,21 @@ class RayCluster:
         undo.enter_context(environment(_private_settings(config.preload)))
         if "RAY_AUTH_MODE" not in os.environ:
             undo.callback(os.environ.pop, "RAY_AUTH_MODE", None)  # Ray sets it and leaves it
-        _init(
-            undo,
-            address="local",
-            include_dashboard=False,
-            num_cpus=n_cpus,
-            num_gpus=n_gpus if gpus else 0,
-            _temp_dir=folder,
-        )
+        try:
+            _init(
+                undo,
+                address="local",
+                include_dashboard=False,
+                num_cpus=n_cpus,
+                num_gpus=n_gpus if gpus else 0,
+                _temp_dir=folder,
+            )
+        except RuntimeError as failure:
+            first = str(failure).strip().split("\n", 1)[0]
+            raise ResourceError(
+                f"Ray could not be started on {_MACHINE}: {first} Make room in the "
+                "temporary folder and in memory, then try again."
+            ) from failure
         self._adopt(_MACHINE)
 
     def _join(self, address: str, undo: contextlib.ExitStack) -> None:

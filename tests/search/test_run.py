@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -315,6 +316,25 @@ def test_if_every_trial_fails_the_reasons_are_told(
     space["ft_lr"] = {"low": 1e12, "high": 1e12}
     with pytest.raises(EnergyTuneError, match=r"None of 3 trials is complete: .*diverged"):
         run_search(make_config(space=space, n_trials=3))
+
+
+def test_a_disk_that_fills_is_an_output_error_that_loses_nothing(
+    ray_session: None, make_config: MakeConfig
+) -> None:
+    """A limit on this process's files stands for the disk: the write over it fails alike."""
+    config = make_config(n_trials=12, n_confirm_seeds=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"can't be written: File too large"):
+            run_search(config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    counter = Counter()
+    result = run_search(config, observers=[counter])
+    assert len(result.records) == 12
+    n_run_again = sum(job.startswith("t") for job in counter.started)
+    assert 0 < n_run_again < 12
 
 
 def test_a_gpu_that_is_not_there_is_an_error_before_anything_is_written(
