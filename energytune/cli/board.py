@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from energytune.trial import EpochsDone, Event, Job, ProbeDone, TrialRecord
+from energytune.trial import EpochsDone, Event, Job, ProbeDone, Probing, TrialRecord
 
 __all__ = ["Board", "Row"]
 
@@ -21,8 +21,9 @@ class Row:
     Attributes:
         job: What runs.
         phase: ``"probing"``, ``"finetuning"``, or the state in which it ended.
-        aie: Energy at the end of probing; None before.
-        hp_train_acc: HP-train-accuracy in [0, 1] at the end of probing; None before.
+        hp_epoch: Probing epoch of the last snapshot.
+        aie: Energy at the last snapshot; None before the first.
+        hp_train_acc: HP-train-accuracy in [0, 1] there; None before the first.
         ft_valid_acc: Best validation accuracy so far, in [0, 1]; None before the first epoch.
         n_epochs: Finetuning epochs so far.
         reason: Why it was pruned or failed.
@@ -31,6 +32,7 @@ class Row:
 
     job: Job
     phase: Phase = "probing"
+    hp_epoch: int = 0
     aie: float | None = None
     hp_train_acc: float | None = None
     ft_valid_acc: float | None = None
@@ -85,7 +87,10 @@ class Board:
             self._first_event = self._clock()
         row = self._rows.setdefault(job.id, Row(job))
         for event in events:
-            if isinstance(event, ProbeDone):
+            if isinstance(event, Probing):
+                row.hp_epoch = event.snapshot.epoch
+                row.aie, row.hp_train_acc = event.snapshot.aie, event.snapshot.train_acc
+            elif isinstance(event, ProbeDone):
                 row.phase = "finetuning"
                 row.aie = event.snapshots[-1].aie
                 row.hp_train_acc = event.snapshots[-1].train_acc

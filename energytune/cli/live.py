@@ -129,6 +129,8 @@ class LiveDisplay:
         state: str = row.phase
         if row.phase == "finetuning":
             state = f"FT {row.n_epochs}/{self._board.n_ft_epochs}"
+        elif row.phase == "probing":
+            state = f"HP {_bar(row.hp_epoch, recipe.tau)}"
         elif row.duplicate_of is not None:
             state = f"= t{row.duplicate_of:03d}"
         head: str = recipe.head_arch
@@ -159,3 +161,9 @@ class LiveDisplay:
         if not self._over:
             parts.append(f"ETA {'-' if eta is None else format_seconds(eta)}")
         return Text("  ".join(parts), style="bold", overflow="fold")
+
+
+def _bar(done: int, total: int, width: int = 7) -> str:
+    """Returns a bar of ``width`` characters, as full as ``done`` of ``total``."""
+    full = width if total == 0 else round(width * done / total)
+    return "\u2501" * full + "\u2500" * (width - full)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from energytune.trial import EpochsDone, Event, Idle, Job, JobSource, ProbeDone
+from energytune.trial import EpochsDone, Event, Idle, Job, JobSource, ProbeDone, Probing
 
 __all__ = ["INTERRUPTED", "JobLedger"]
 
@@ -26,9 +26,9 @@ class _Entry:
         """Returns what a restarted job has not told before, and remembers it as told."""
         fresh: list[Event] = []
         for event in events:
+            if isinstance(event, Probing | ProbeDone) and self.probed:
+                continue
             if isinstance(event, ProbeDone):
-                if self.probed:
-                    continue
                 self.probed = True
             elif isinstance(event, EpochsDone):
                 epochs = tuple(e for e in event.epochs if e.epoch > self.last_epoch)

@@ -6,7 +6,16 @@ from collections import deque
 from collections.abc import Sequence
 
 from energytune.config import Recipe
-from energytune.trial import EpochsDone, Event, Idle, Job, Observer, ProbeDone, TrialRecord
+from energytune.trial import (
+    EpochsDone,
+    Event,
+    Finished,
+    Idle,
+    Job,
+    Observer,
+    ProbeDone,
+    TrialRecord,
+)
 from energytune.trial.builder import RecordBuilder, non_finite
 
 __all__ = ["ConfirmSource"]
@@ -107,4 +116,4 @@ def _failure(event: Event) -> str:
         return next(filter(None, map(non_finite, event.snapshots)), "")
     if isinstance(event, EpochsDone):
         return next(filter(None, map(non_finite, event.epochs)), "")
-    return non_finite(event)
+    return non_finite(event) if isinstance(event, Finished) else ""

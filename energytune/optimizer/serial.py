@@ -17,7 +17,7 @@ from energytune.optimizer.rungs import reported_epochs
 from energytune.optimizer.study import quiet_optuna
 from energytune.optimizer.suggest import suggest
 from energytune.training import FinetuneEpoch
-from energytune.trial import Finished, ProbeDone, RunJob
+from energytune.trial import EpochsDone, Finished, ProbeDone, RunJob
 from energytune.trial.builder import non_finite
 
 __all__ = ["optimize_serially"]
@@ -75,7 +75,7 @@ def optimize_serially(
                         raise TrialFailure(failure)
                     report_ends(trial, curve, event)
                     return event.objective
-                else:
+                elif isinstance(event, EpochsDone):
                     for epoch in event.epochs:
                         curve.append(epoch)
                         if failure := non_finite(epoch):

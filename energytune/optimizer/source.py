@@ -27,6 +27,7 @@ from energytune.optimizer.suggest import suggest
 from energytune.trial import (
     EpochsDone,
     Event,
+    Finished,
     Idle,
     Job,
     Observer,
@@ -216,7 +217,7 @@ class StudySource:
                 self._look(run)
         elif isinstance(event, EpochsDone):
             event = self._take_epochs(run, event)
-        else:
+        elif isinstance(event, Finished):
             run.failure = non_finite(event)
         run.builder.add(event)
         return event

@@ -69,7 +69,7 @@ class RecordBuilder:
         elif isinstance(event, EpochsDone):
             self.epochs.extend(event.epochs)
             self._seconds_ft += event.seconds
-        else:
+        elif isinstance(event, Finished):
             self.finished = event
 
     def build(

@@ -14,6 +14,7 @@ __all__ = [
     "Finished",
     "Job",
     "ProbeDone",
+    "Probing",
     "Role",
     "State",
     "TestResult",
@@ -42,6 +43,19 @@ class Job:
     recipe: Recipe
     seed: int
     role: Role = "search"
+
+
+@dataclass(frozen=True)
+class Probing:
+    """Head probing goes on; one per snapshot, for whoever watches.
+
+    Attributes:
+        snapshot: The snapshot that was just taken, or found.
+        tau: Epoch at which probing will end.
+    """
+
+    snapshot: ProbeSnapshot
+    tau: int
 
 
 @dataclass(frozen=True)
@@ -107,7 +121,7 @@ class Finished:
     seconds: float = 0.0
 
 
-Event = ProbeDone | EpochsDone | Finished
+Event = Probing | ProbeDone | EpochsDone | Finished
 
 
 @dataclass(frozen=True)

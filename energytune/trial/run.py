@@ -7,7 +7,7 @@ takes the events decides whether the trial goes on: closing the generator prunes
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -23,9 +23,18 @@ from energytune.training.evaluate import evaluate
 from energytune.training.features import extract_features
 from energytune.training.finetune import Finetuner
 from energytune.training.probe import probe
+from energytune.training.records import ProbeSnapshot
 from energytune.trial.bench import Bench, BenchSpec
 from energytune.trial.jobs import RunJob
-from energytune.trial.records import EpochsDone, Event, Finished, Job, ProbeDone, TestResult
+from energytune.trial.records import (
+    EpochsDone,
+    Event,
+    Finished,
+    Job,
+    ProbeDone,
+    Probing,
+    TestResult,
+)
 
 __all__ = ["make_run_job", "run_trial"]
 
@@ -42,7 +51,9 @@ def make_run_job(spec: BenchSpec) -> RunJob:
 
 
 def run_trial(bench: Bench, job: Job) -> Generator[Event, None, None]:
-    """Runs one job; yields ``ProbeDone``, one ``EpochsDone`` an epoch, and ``Finished``.
+    """Runs one job.
+
+    Yields ``Probing`` at each snapshot, ``ProbeDone``, one ``EpochsDone`` an epoch, ``Finished``.
 
     Args:
         bench: Data, backbone and caches.
@@ -54,7 +65,7 @@ def run_trial(bench: Bench, job: Job) -> Generator[Event, None, None]:
     """
     recipe = job.recipe.canonical()
     model = bench.model(recipe, job.seed)
-    yield _probe(bench, model, job)
+    yield from _probe(bench, model, job)
 
     tuner = Finetuner(
         model,
@@ -74,8 +85,7 @@ def run_trial(bench: Bench, job: Job) -> Generator[Event, None, None]:
     yield _finish(bench, tuner, job)
 
 
-def _probe(bench: Bench, model: TaskModel, job: Job) -> ProbeDone:
-    started = perf_counter()
+def _probe(bench: Bench, model: TaskModel, job: Job) -> Iterator[Event]:
     n_epochs_run = 0
 
     def count(_epoch: int) -> None:
@@ -83,21 +93,26 @@ def _probe(bench: Bench, model: TaskModel, job: Job) -> ProbeDone:
         n_epochs_run += 1
 
     recipe = job.recipe.canonical()
-    snapshots = tuple(
-        probe(
-            model,
-            bench.probe_data(recipe.reinit_depth),
-            bench.splits.task,
-            bench.spec.probe,
-            label_smoothing=recipe.label_smoothing,
-            seed=job.seed,
-            tau=recipe.tau,
-            store=bench.snapshots,
-            trajectory=bench.trajectory(recipe, job.seed),
-            on_epoch=count,
-        )
-    )
-    return ProbeDone(snapshots, perf_counter() - started, n_epochs_run)
+    snapshots: list[ProbeSnapshot] = []
+    seconds, started = 0.0, perf_counter()
+    for snapshot in probe(
+        model,
+        bench.probe_data(recipe.reinit_depth),
+        bench.splits.task,
+        bench.spec.probe,
+        label_smoothing=recipe.label_smoothing,
+        seed=job.seed,
+        tau=recipe.tau,
+        store=bench.snapshots,
+        trajectory=bench.trajectory(recipe, job.seed),
+        on_epoch=count,
+    ):
+        snapshots.append(snapshot)
+        seconds += perf_counter() - started
+        yield Probing(snapshot, recipe.tau)
+        started = perf_counter()  # time spent with the consumer is not probing
+    seconds += perf_counter() - started
+    yield ProbeDone(tuple(snapshots), seconds, n_epochs_run)
 
 
 def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:

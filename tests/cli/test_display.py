@@ -74,7 +74,7 @@ def test_the_live_table_shows_trials_as_they_stand() -> None:
     assert row["t006"] == [
         "t006", "FT", "3/200", "128", "linear", f"{snapshot(128).aie:.4f}", "99.3", "%", "30.0", "%"
     ]  # fmt: skip
-    assert row["t007"] == ["t007", "probing", "2048", "mlp", "ls=0.3", "k=2"]
+    assert row["t007"] == ["t007", "HP", "\u2500" * 7, "2048", "mlp", "ls=0.3", "k=2"]
     assert row["t002"][:3] == ["t002", "*", "COMPLETE"]
     assert "90.0" in row["t002"]
     assert row["t003"][1] == "PRUNED"

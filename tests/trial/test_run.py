@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 
@@ -13,9 +14,15 @@ from energytune.config import FinetuneConfig, ProbeConfig
 from energytune.errors import OutputError, TrialFailure
 from energytune.models import rebuild_model
 from energytune.training.evaluate import evaluate
-from energytune.trial import EpochsDone, Finished, ProbeDone
+from energytune.trial import EpochsDone, Finished, ProbeDone, Probing
 from energytune.trial.builder import RecordBuilder
 from energytune.trial.run import make_run_job, run_trial
+
+
+def told(bench, job):
+    """Yields what a trial tells but for the steps of its probing."""
+    with closing(run_trial(bench, job)) as events:
+        yield from (event for event in events if not isinstance(event, Probing))
 
 
 def timeless(events) -> list:
@@ -25,6 +32,7 @@ def timeless(events) -> list:
         if isinstance(event, ProbeDone)
         else replace(event, seconds=0.0)
         for event in events
+        if not isinstance(event, Probing)
     ]
 
 
@@ -39,10 +47,19 @@ RECIPES = [
 # the line from end to end
 
 
+def test_probing_tells_each_snapshot_before_it_ends(bench, make_job) -> None:
+    events = list(run_trial(bench, make_job(6)))
+    steps = [event for event in events if isinstance(event, Probing)]
+    done = events[len(steps)]
+    assert isinstance(done, ProbeDone)
+    assert tuple(step.snapshot for step in steps) == done.snapshots
+    assert {step.tau for step in steps} == {6}
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_events_come_in_order_and_are_complete(bench, make_job, recipe) -> None:
     job = make_job(**recipe)
-    events = list(run_trial(bench, job))
+    events = list(told(bench, job))
     assert [type(event) for event in events] == [ProbeDone, EpochsDone, EpochsDone, Finished]
     probed, *epochs, finished = events
     assert probed.snapshots[0].epoch == 0
@@ -62,17 +79,17 @@ def test_events_come_in_order_and_are_complete(bench, make_job, recipe) -> None:
 
 def test_finetuning_starts_from_the_probed_head(bench, make_job) -> None:
     """Finetuning goes on from the probed head: with its lower loss, not from the random head."""
-    random, probed = (next(run_trial(bench, make_job(tau))) for tau in (0, 256))
+    random, probed = (next(told(bench, make_job(tau))) for tau in (0, 256))
     assert probed.snapshots[-1].train_acc > 0.4 > 0.2 > random.snapshots[-1].train_acc
     assert probed.snapshots[-1].aie < random.snapshots[-1].aie
-    first_epochs = [list(islice(run_trial(bench, make_job(t)), 2))[1].epochs[0] for t in (0, 256)]
+    first_epochs = [list(islice(told(bench, make_job(t)), 2))[1].epochs[0] for t in (0, 256)]
     assert first_epochs[1].train_loss < first_epochs[0].train_loss - 0.5
 
 
 def test_events_travel_between_processes_and_become_a_json_record(bench, make_job) -> None:
     job = make_job(role="confirm")
     builder = RecordBuilder(job)
-    for event in run_trial(bench, job):
+    for event in told(bench, job):
         assert pickle.loads(pickle.dumps(event)) == event
         builder.add(event)
     record = builder.build("COMPLETE").to_dict()
@@ -93,17 +110,17 @@ def test_a_spec_travels_and_builds_the_same_bench(make_spec, make_job) -> None:
 def test_cold_and_warm_caches_give_equal_records(make_spec, make_job, recipe) -> None:
     spec = make_spec()
     job = make_job(**recipe)
-    cold = list(run_trial(spec.build(), job))
-    warm = list(run_trial(spec.build(), job))
+    cold = list(told(spec.build(), job))
+    warm = list(told(spec.build(), job))
     assert timeless(cold) == timeless(warm)
     assert cold[0].n_epochs_run == recipe["tau"]
     assert warm[0].n_epochs_run == 0
 
 
 def test_a_trial_goes_on_where_a_shorter_one_ended(bench, make_spec, make_job, tmp_path) -> None:
-    list(run_trial(bench, make_job(4)))
-    after = list(run_trial(bench, make_job(8)))
-    alone = list(run_trial(make_spec(cache=tmp_path / "other").build(), make_job(8)))
+    list(told(bench, make_job(4)))
+    after = list(told(bench, make_job(8)))
+    alone = list(told(make_spec(cache=tmp_path / "other").build(), make_job(8)))
     assert after[0].n_epochs_run == 4
     assert alone[0].n_epochs_run == 8
     assert timeless(after) == timeless(alone)
@@ -111,17 +128,17 @@ def test_a_trial_goes_on_where_a_shorter_one_ended(bench, make_spec, make_job, t
 
 def test_trials_of_one_process_do_not_disturb_each_other(bench, make_job) -> None:
     job = make_job(2, head_arch="mlp")
-    first = list(run_trial(bench, job))
-    list(run_trial(bench, make_job(3, reinit_depth=1, seed=5)))
-    interrupted = run_trial(bench, make_job(3))
+    first = list(told(bench, job))
+    list(told(bench, make_job(3, reinit_depth=1, seed=5)))
+    interrupted = told(bench, make_job(3))
     next(interrupted)
-    assert timeless(run_trial(bench, job)) == timeless(first)
+    assert timeless(told(bench, job)) == timeless(first)
 
 
 @pytest.mark.parametrize("label_smoothing", [0.1, 0.3])
 def test_tau_0_is_the_same_run_for_every_smoothing(bench, make_job, label_smoothing) -> None:
-    plain = list(run_trial(bench, make_job(0)))
-    smoothed = list(run_trial(bench, make_job(0, label_smoothing=label_smoothing)))
+    plain = list(told(bench, make_job(0)))
+    smoothed = list(told(bench, make_job(0, label_smoothing=label_smoothing)))
     assert timeless(plain) == timeless(smoothed)
 
 
@@ -135,20 +152,20 @@ def test_seed_and_every_dimension_of_the_recipe_count(bench, make_job) -> None:
         make_job(2, reinit_depth=1),
         make_job(2, ft_lr=0.02),
     ]
-    losses = [list(run_trial(bench, job))[-1].best_valid_loss for job in jobs]
+    losses = [list(told(bench, job))[-1].best_valid_loss for job in jobs]
     assert len(set(losses)) == len(jobs)
 
 
 def test_the_shared_backbone_is_never_changed(bench, make_job) -> None:
     from energytune.models import weights_sha256
 
-    list(run_trial(bench, make_job(2, reinit_depth=2)))
+    list(told(bench, make_job(2, reinit_depth=2)))
     assert weights_sha256(bench.backbone.module) == bench.backbone.weights_sha256
 
 
 def test_the_role_has_no_influence_on_the_numbers(bench, make_job) -> None:
-    searched = list(run_trial(bench, make_job()))
-    confirmed = list(run_trial(bench, make_job(role="confirm")))
+    searched = list(told(bench, make_job()))
+    confirmed = list(told(bench, make_job(role="confirm")))
     confirmed[-1] = replace(confirmed[-1], test=None, model_path=None)
     assert timeless(searched) == timeless(confirmed)
 
@@ -158,7 +175,7 @@ def test_the_role_has_no_influence_on_the_numbers(bench, make_job) -> None:
 
 @pytest.mark.parametrize("role", ["baseline_tau_0", "baseline_tau_max", "search"])
 def test_a_search_never_opens_the_test_split(bench, make_job, role, tmp_path) -> None:
-    *_, finished = run_trial(bench, make_job(role=role))
+    *_, finished = told(bench, make_job(role=role))
     assert bench.splits.test.n_opened == 0
     assert finished.test is None
     assert finished.model_path is None
@@ -166,7 +183,7 @@ def test_a_search_never_opens_the_test_split(bench, make_job, role, tmp_path) ->
 
 
 def test_a_confirmation_opens_it_once_and_keeps_the_model(bench, make_job, tmp_path) -> None:
-    events = run_trial(bench, make_job(role="confirm", head_arch="mlp"))
+    events = told(bench, make_job(role="confirm", head_arch="mlp"))
     for event in events:
         if isinstance(event, Finished):
             break
@@ -189,7 +206,7 @@ def test_the_model_kept_is_the_best_epochs_not_the_last(make_spec, make_job) -> 
     # a constant high rate: validation accuracy falls from 0.31 in epoch 5 to 0.20 in epoch 6
     finetune = FinetuneConfig(epochs=6, schedule="constant")
     bench = make_spec(finetune=finetune).build()
-    events = list(run_trial(bench, make_job(0, role="confirm", ft_lr=0.05)))
+    events = list(told(bench, make_job(0, role="confirm", ft_lr=0.05)))
     finished = events[-1]
     assert finished.best_epoch < 6
     model = bench.model(make_job(0).recipe, 0)
@@ -201,7 +218,7 @@ def test_the_model_kept_is_the_best_epochs_not_the_last(make_spec, make_job) -> 
 
 
 def test_adaptation_is_that_of_the_kept_model(bench, make_job) -> None:
-    finished = list(run_trial(bench, make_job(role="confirm")))[-1]
+    finished = list(told(bench, make_job(role="confirm")))[-1]
     model = bench.model(make_job().recipe, 0)
     model.load_state_dict(load_file(finished.model_path))
     with torch.no_grad():
@@ -219,7 +236,7 @@ def test_adaptation_is_that_of_the_kept_model(bench, make_job) -> None:
 
 
 def test_closing_the_generator_prunes_the_trial(bench, make_job) -> None:
-    events = run_trial(bench, make_job(role="confirm"))
+    events = told(bench, make_job(role="confirm"))
     assert isinstance(next(events), ProbeDone)
     assert isinstance(next(events), EpochsDone)
     events.close()
@@ -230,11 +247,11 @@ def test_closing_the_generator_prunes_the_trial(bench, make_job) -> None:
 def test_probing_that_diverges_fails_before_finetuning(make_spec, make_job) -> None:
     bench = make_spec(probe=ProbeConfig(lr=1e38)).build()
     with pytest.raises(TrialFailure, match="Head probing diverged"):
-        next(run_trial(bench, make_job(2)))
+        next(told(bench, make_job(2)))
 
 
 def test_finetuning_that_diverges_fails(bench, make_job) -> None:
-    events = run_trial(bench, make_job(2, ft_lr=1e6))
+    events = told(bench, make_job(2, ft_lr=1e6))
     assert isinstance(next(events), ProbeDone)
     with pytest.raises(TrialFailure, match="Finetuning diverged"):
         list(events)
@@ -243,4 +260,4 @@ def test_finetuning_that_diverges_fails(bench, make_job) -> None:
 def test_a_model_folder_that_cannot_be_written(make_spec, make_job, tmp_path) -> None:
     (tmp_path / "models").write_text("in the way")
     with pytest.raises(OutputError, match=r"can't be written.*--out"):
-        list(run_trial(make_spec().build(), make_job(0, role="confirm")))
+        list(told(make_spec().build(), make_job(0, role="confirm")))
