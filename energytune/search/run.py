@@ -148,7 +148,7 @@ class _Search:
         return own_data and own_backbone and self.config.checkpoint is None
 
     def _start(self, cluster: RayCluster, stack: ExitStack) -> None:
-        with self.clock.stage("start"):
+        with self.clock.stage("start"), self.progress.stage("starting Ray", None):
             stack.enter_context(cluster)
 
     def _build(self) -> Bench:
