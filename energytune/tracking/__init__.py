@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from energytune.tracking.observer import TrackingObserver
     from energytune.tracking.parent import find_parent_run
     from energytune.tracking.registry import register_winner
+    from energytune.tracking.resend import SyncResult, sync
     from energytune.tracking.sender import Sender
     from energytune.tracking.server import UiServer, serve_ui, start_ui
     from energytune.tracking.store import artifact_root, default_uri, journal_path
-    from energytune.tracking.sync import SyncResult, sync
 
 _HOMES = {
     "Comparison": "champion",
     "RegisteredModel": "champion",
     "Sender": "sender",
-    "SyncResult": "sync",
+    "SyncResult": "resend",
     "TrackingJournal": "journal",
     "TrackingObserver": "observer",
     "UiServer": "server",
@@ -41,7 +41,7 @@ _HOMES = {
     "register_winner": "registry",
     "serve_ui": "server",
     "start_ui": "server",
-    "sync": "sync",
+    "sync": "resend",
 }
 
 __all__ = [
@@ -69,5 +69,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value  # also when a submodule of the same name (sync) was set by the import
+    globals()[name] = value
     return value

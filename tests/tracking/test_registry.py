@@ -21,8 +21,8 @@ from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.observer import TrackingObserver
 from energytune.tracking.reconcile import ALIAS, pack_correct, reconcile, unpack_correct
 from energytune.tracking.registry import register_winner
+from energytune.tracking.resend import sync
 from energytune.tracking.store import default_uri, journal_path, prepare_sqlite, sqlite_path
-from energytune.tracking.sync import sync
 from energytune.trial import TrialRecord
 
 NAME = "energytune-digits"

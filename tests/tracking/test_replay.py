@@ -17,9 +17,9 @@ from energytune.tracking.drain import Drain
 from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.names import UID_TAG
 from energytune.tracking.observer import TrackingObserver
+from energytune.tracking.resend import sync
 from energytune.tracking.sender import Sender
 from energytune.tracking.store import artifact_root, default_uri, journal_path
-from energytune.tracking.sync import sync
 from energytune.trial import TrialRecord
 
 pytestmark = pytest.mark.integration

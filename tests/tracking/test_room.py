@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -26,3 +27,13 @@ def test_every_public_name_is_there() -> None:
         assert getattr(energytune.tracking, name) is not None
     with pytest.raises(AttributeError, match="nothing_such"):
         _ = energytune.tracking.nothing_such
+
+
+def test_every_name_is_what_it_says_whatever_was_imported_before() -> None:
+    """A module of the same name would hide a function once somebody has imported it."""
+    from energytune import tracking
+
+    for name, home in tracking._HOMES.items():
+        importlib.import_module(f"energytune.tracking.{home}")
+        assert callable(getattr(tracking, name)), name
+        assert name not in tracking._HOMES.values()

@@ -19,10 +19,10 @@ from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.links import deep_link
 from energytune.tracking.names import UID_TAG
 from energytune.tracking.observer import TrackingObserver
+from energytune.tracking.resend import sync
 from energytune.tracking.sender import Sender
 from energytune.tracking.server import serve_ui, start_ui
 from energytune.tracking.store import default_uri, journal_path
-from energytune.tracking.sync import sync
 from energytune.trial import TrialRecord
 
 
