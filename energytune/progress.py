@@ -15,6 +15,14 @@ Advance = Callable[[int], None]
 class Progress(Protocol):
     """Watches the stages of long work, for example pretraining or a download."""
 
+    def note(self, text: str) -> None:
+        """Tells something that a person should know and that is no error, once.
+
+        Args:
+            text: One line, without a full stop at its end.
+        """
+        ...
+
     def stage(self, name: str, total: int | None) -> AbstractContextManager[Advance]:
         """Opens a stage; leaving the context ends it, however it is left.
 
@@ -30,6 +38,9 @@ class Progress(Protocol):
 
 class NoProgress:
     """A progress that nobody watches."""
+
+    def note(self, text: str) -> None:
+        """Tells nobody."""
 
     @contextmanager
     def stage(self, name: str, total: int | None) -> Generator[Advance, None, None]:

@@ -3,6 +3,7 @@
 from energytune.config.grid import snap_to_grid, snapshot_epochs
 from energytune.config.inputs import InputConfig
 from energytune.config.load import apply_fixes, list_spaces, load_space, parse_fix
+from energytune.config.probe_grid import MapHead, ProbeGrid, grid_of_space, probe_grid
 from energytune.config.recipe import DIMENSIONS, HEAD_ARCHS, HeadArch, Recipe
 from energytune.config.settings import SearchConfig, search_config
 from energytune.config.space import SearchSpace
@@ -14,14 +15,18 @@ __all__ = [
     "FinetuneConfig",
     "HeadArch",
     "InputConfig",
+    "MapHead",
     "ProbeConfig",
+    "ProbeGrid",
     "Recipe",
     "SearchConfig",
     "SearchSpace",
     "apply_fixes",
+    "grid_of_space",
     "list_spaces",
     "load_space",
     "parse_fix",
+    "probe_grid",
     "search_config",
     "snap_to_grid",
     "snapshot_epochs",

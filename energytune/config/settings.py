@@ -42,6 +42,8 @@ class SearchConfig(BaseModel):
         storage: Optuna storage URL; None is a journal file in the run folder.
         ray_address: Ray cluster to join; None starts one on this machine.
         loader_workers: Processes that load images for one trial; None chooses.
+        cache_budget: Room for cached features on disk, ``"20GB"``; None is a quarter of what is
+            free.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,6 +70,7 @@ class SearchConfig(BaseModel):
     storage: str | None = None
     ray_address: str | None = None
     loader_workers: int | None = Field(default=None, ge=0)
+    cache_budget: str | None = None
 
 
 def search_config(**values: Any) -> SearchConfig:

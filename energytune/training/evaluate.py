@@ -1,4 +1,4 @@
-"""Loss and accuracy of a model over a split or over cached features."""
+"""Loss and score of a model over a split or over cached features."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class Evaluation:
     """Outcome of one pass.
 
     Attributes:
-        loss: Mean cross-entropy without smoothing, in nats.
-        accuracy: Share of correct samples, in [0, 1].
-        correct: Per sample whether it was correct, (N,) bool on the CPU.
+        loss: Mean loss over the labelled entries, without smoothing, in nats.
+        accuracy: What the task's meter measures, in [0, 1], higher is better: the share of
+            correct samples, the mean ROC-AUC or the mIoU.
+        correct: Per sample (pixel) whether it was correct, (N,) or (N, *T) bool on the CPU.
     """
 
     loss: float
@@ -33,7 +34,7 @@ class Evaluation:
 def in_batches(
     inputs: Tensor, targets: Tensor, batch_size: int = _EVAL_BATCH
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    """Yields consecutive views of ``inputs`` and ``targets``, (B, ...) and (B,)."""
+    """Yields consecutive views of ``inputs`` and ``targets``, (B, ...) and (B, ...)."""
     return zip(torch.split(inputs, batch_size), torch.split(targets, batch_size), strict=True)
 
 
@@ -43,21 +44,23 @@ def evaluate(
     task: Task,
     device: torch.device | None = None,
 ) -> Evaluation:
-    """Returns loss and accuracy of ``forward`` over all batches, without gradients.
+    """Returns loss and score of ``forward`` over all batches, without gradients.
 
     The caller puts the model into evaluation mode.
     """
     total_loss = 0.0
     correct: list[Tensor] = []
-    n_samples = 0
+    n_labelled = 0
+    meter = task.meter()
     with torch.no_grad():
         for inputs, targets in batches:
             if device is not None and device.type != "cpu":
                 inputs = inputs.to(device, non_blocking=True)
                 targets = targets.to(device, non_blocking=True)
             logits = forward(inputs)
-            total_loss += float(task.loss(logits, targets)) * len(targets)
+            n_here = task.n_labelled(targets)
+            total_loss += float(task.loss(logits, targets)) * n_here
+            n_labelled += n_here
             correct.append(task.correct(logits, targets).cpu())
-            n_samples += len(targets)
-    hits = torch.cat(correct)
-    return Evaluation(total_loss / n_samples, int(hits.sum()) / n_samples, hits)
+            meter.update(logits, targets)
+    return Evaluation(total_loss / max(n_labelled, 1), float(meter.compute()), torch.cat(correct))

@@ -1,24 +1,23 @@
-"""Features at a cut, computed once and kept on disk by content."""
+"""Features of one split at one cut: what probing reads, and the kind that lies in memory.
+
+The other kinds are :class:`~energytune.training.features_mapped.MappedFeatures` (a file that is
+never loaded whole) and :class:`~energytune.training.features_recomputed.RecomputedFeatures` (no
+file: the frozen part of the network runs again).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from energytune.data import Split
-from energytune.errors import DataError, OutputError
-from energytune.models import TaskModel
-from energytune.paths import CACHE_ADVICE, atomic_file, existing_parent
+from energytune.errors import DataError
 
-__all__ = ["FeatureStore", "content_key", "extract_features"]
+__all__ = ["Features", "TensorFeatures", "check_view", "content_key", "train_view"]
 
 _FORMAT = 1
 
@@ -29,95 +28,122 @@ def content_key(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class FeatureStore:
-    """Arrays in float16 (where they fit) under ``root``, one file a key, written atomically.
+class Features(Protocol):
+    """Features of one split at one cut; view 0 is the evaluation transform's."""
 
-    Several processes may build the same key at once: each writes a file of its own and renames
-    it into place, and all of them hold the same numbers.
+    @property
+    def shape(self) -> torch.Size:
+        """(N, ...): one view."""
+        ...
 
-    Args:
-        root: Folder; made when needed.
-    """
+    @property
+    def n_views(self) -> int:
+        """1: the evaluation transform only; V > 1: V augmented views beside it."""
+        ...
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    @property
+    def device(self) -> torch.device:
+        """Where batches are given out."""
+        ...
 
-    def get(self, key: str, n_samples: int, compute: Callable[[], Tensor]) -> Tensor:
-        """Returns the features of ``key``, float32 (N, ...), from disk or newly computed.
+    def take(self, indices: Tensor, view: int = 0) -> Tensor:
+        """Returns the features of some samples, (B, ...) float32; the caller may write to them.
 
-        They are rounded to float16 once, on the way to disk, and also when they come straight
-        from ``compute``: a first run and a later one see the same numbers. Features beyond
-        float16's range (65,504) are kept in float32. A file that can't be read or does not hold
-        ``n_samples`` rows is built again.
+        Args:
+            indices: (B,) int64, in [0, N), on the CPU or on this device; any order, repeats too.
+            view: 0 for the evaluation transform; 1..V for the augmented views, where V > 1.
 
         Raises:
-            DataError: If a feature is NaN or infinite.
-            OutputError: If the disk is full or the folder can't be written.
+            IndexError: If there is no such sample or view.
         """
-        path = self._root / f"{key}.npy"
-        stored = self._load(path, n_samples)
-        if stored is None:
-            stored = _compact(compute()).numpy()
-            self._save(path, stored)
-        return torch.from_numpy(np.array(stored, dtype=np.float32))  # a copy that may be written
+        ...
 
-    @staticmethod
-    def _load(path: Path, n_samples: int) -> np.ndarray[Any, Any] | None:
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            return None
-        readable = array.dtype in (np.float16, np.float32) and array.ndim >= 2
-        return array if readable and len(array) == n_samples else None
-
-    def _save(self, path: Path, array: np.ndarray[Any, Any]) -> None:
-        n_free_bytes = shutil.disk_usage(existing_parent(self._root)).free
-        if array.nbytes > n_free_bytes:
-            raise OutputError(
-                f"The cached features need {array.nbytes:,} bytes and {self._root} has "
-                f"{n_free_bytes:,} free. {CACHE_ADVICE}"
-            )
-        with atomic_file(path, CACHE_ADVICE) as file:
-            np.save(file, array, allow_pickle=False)
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """Yields all samples in order, view 0, (B, ...) float32; they are not to be written to."""
+        ...
 
 
-def _compact(features: Tensor) -> Tensor:
-    if not bool(torch.isfinite(features).all()):
-        bad = torch.nonzero(~torch.isfinite(features).flatten(1).all(dim=1)).squeeze(1)
-        raise DataError(
-            f"Non-finite features: the backbone gives NaN or infinity for {len(bad)} of "
-            f"{len(features)} samples, the first at index {int(bad[0])}. Check its weights and "
-            "what it expects of its inputs."
-        )
-    half = features.to(torch.float16)
-    return half if bool(torch.isfinite(half).all()) else features.to(torch.float32)
+class TensorFeatures:
+    """Features that lie in memory, on any device.
 
-
-def extract_features(
-    model: TaskModel,
-    split: Split,
-    *,
-    batch_size: int,
-    device: torch.device,
-    advance: Callable[[int], object] | None = None,
-) -> Tensor:
-    """Returns the features of all samples at the model's cut, (N, ...) float32 on the CPU.
-
-    The whole model is in evaluation mode while this runs, so that batch norm and dropout neither
-    drift nor draw; inputs are not augmented.
+    Float64 stays float64; what is narrower than float32 is stored so and given out as float32.
 
     Args:
-        model: Its prefix gives the features; moved to ``device``.
-        split: Samples, taken in the split's order.
-        batch_size: Samples a forward pass.
-        device: Where the forward passes run.
-        advance: Told the number of samples done after each batch.
+        tensor: View 0, (N, ...).
+        views: Augmented views, (V, N, ...) with V >= 2; None if there are none.
+
+    Raises:
+        DataError: If the shapes, dtypes or devices of the two don't fit.
     """
-    model.to(device).eval()
-    parts: list[Tensor] = []
-    with torch.no_grad():
-        for inputs, _ in split.batches(batch_size):
-            parts.append(model.features(inputs.to(device, non_blocking=True)).float().cpu())
-            if advance is not None:
-                advance(len(inputs))
-    return torch.cat(parts)
+
+    def __init__(self, tensor: Tensor, views: Tensor | None = None) -> None:
+        if views is not None:
+            _check_views(tensor, views)
+        self._tensor, self._views = tensor, views
+        self._dtype = _wide_dtype(tensor.dtype)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(N, ...): one view."""
+        return self._tensor.shape
+
+    @property
+    def n_views(self) -> int:
+        """1, or the number of augmented views."""
+        return 1 if self._views is None else len(self._views)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensor lies."""
+        return self._tensor.device
+
+    def take(self, indices: Tensor, view: int = 0) -> Tensor:
+        """Returns the features of some samples; see :meth:`Features.take`."""
+        check_view(view, self.n_views)
+        source = self._tensor
+        if view > 0 and self._views is not None:
+            source = self._views[view - 1]
+        return source.index_select(0, indices.to(source.device)).to(self._dtype)
+
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """Yields all samples in order; views of the tensor itself where it is wide enough."""
+        for part in torch.split(self._tensor, batch_size):
+            yield part.to(self._dtype)
+
+
+def train_view(epoch: int, n_views: int) -> int:
+    """Returns the view that a training epoch reads: each augmented view in turn.
+
+    Args:
+        epoch: 1 for the first epoch.
+        n_views: :attr:`Features.n_views`.
+
+    Returns:
+        0 if there is the evaluation transform only, else 1, 2, ..., V, 1, ...
+    """
+    return 0 if n_views == 1 else 1 + (epoch - 1) % n_views
+
+
+def check_view(view: int, n_views: int) -> None:
+    """Checks that a view exists.
+
+    Raises:
+        IndexError: If it does not.
+    """
+    last = n_views if n_views > 1 else 0
+    if not 0 <= view <= last:
+        raise IndexError(f"view must be in 0..{last} for n_views = {n_views}, got {view}.")
+
+
+def _check_views(tensor: Tensor, views: Tensor) -> None:
+    fits = views.shape[1:] == tensor.shape and len(views) >= 2
+    if not fits or (views.dtype, views.device) != (tensor.dtype, tensor.device):
+        raise DataError(
+            "Augmented views must be (V, N, ...) with V >= 2, of the dtype and device of the "
+            f"evaluation view, got {tuple(views.shape)} {views.dtype} on {views.device} beside "
+            f"{tuple(tensor.shape)} {tensor.dtype} on {tensor.device}."
+        )
+
+
+def _wide_dtype(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32

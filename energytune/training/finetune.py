@@ -17,7 +17,7 @@ from energytune.models import TaskModel
 from energytune.seeds import derive_seed
 from energytune.tasks import Task
 from energytune.training.evaluate import evaluate
-from energytune.training.probe import epoch_order, seed_dropout
+from energytune.training.order import epoch_order, seed_dropout
 from energytune.training.records import FinetuneEpoch
 from energytune.training.sgd import Sgd
 
@@ -37,7 +37,7 @@ class Finetuner:
         model: Trained in place, on ``device``.
         train: Training split.
         valid: Validation split.
-        task: Loss and accuracy.
+        task: Loss and score.
         config: Schedule and optimiser.
         ft_lr: Peak learning rate, > 0.
         seed: Seed of batch order, augmentation and dropout.
@@ -143,7 +143,8 @@ class Finetuner:
             self._config.batch_size, order=order, augment=self._config.augment, seed=augmentation
         )
         total_loss = torch.zeros((), dtype=torch.float64, device=self._device)
-        n_correct = torch.zeros((), dtype=torch.int64, device=self._device)
+        n_labelled = 0
+        meter = self._task.meter()
         step = (self.epoch - 1) * self._n_steps
         for inputs, targets in batches:
             inputs = inputs.to(self._device, non_blocking=True)
@@ -151,10 +152,12 @@ class Finetuner:
             logits = self.model(inputs)
             loss = self._task.loss(logits, targets, self._label_smoothing)
             self._optimizer.step(loss, self._lr(step))
-            total_loss += loss.detach() * len(targets)
-            n_correct += self._task.n_correct(logits.detach(), targets)
+            n_here = self._task.n_labelled(targets)
+            total_loss += loss.detach() * n_here
+            n_labelled += n_here
+            meter.update(logits, targets)
             step += 1
-        return float(total_loss) / len(order), int(n_correct) / len(order)
+        return float(total_loss) / max(n_labelled, 1), float(meter.compute())
 
     def _keep_if_best(self, record: FinetuneEpoch) -> None:
         best = self.best

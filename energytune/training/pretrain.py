@@ -17,8 +17,9 @@ from energytune.progress import NO_PROGRESS, Progress
 from energytune.seeds import derive_seed
 from energytune.tasks import Multiclass
 from energytune.training.features import content_key
-from energytune.training.probe import epoch_order
+from energytune.training.order import epoch_order
 from energytune.training.sgd import Sgd
+from energytune.training.threads import cpu_threads
 
 __all__ = ["pretrain_embedded"]
 
@@ -68,7 +69,10 @@ def pretrain_embedded(
     n_samples = len(source.targets)
     n_steps = math.ceil(n_samples / config.batch_size) * config.epochs
     step = 0
-    with progress.stage(f"pretraining {backbone}", total=config.epochs) as advance:
+    with (
+        cpu_threads(1),  # the weights must not depend on who pretrains
+        progress.stage(f"pretraining {backbone}", total=config.epochs) as advance,
+    ):
         for epoch in range(1, config.epochs + 1):
             order = epoch_order(n_samples, seed, "pretrain", epoch, config.batch_size)
             for batch in torch.split(order, config.batch_size):

@@ -13,12 +13,17 @@ class ProbeSnapshot:
 
     Attributes:
         epoch: Number of finished probing epochs, >= 0.
-        train_acc: HP-train-accuracy, in [0, 1], in evaluation mode.
-        train_loss: Cross-entropy on the training set without smoothing, in nats.
+        train_acc: HP-train-accuracy, in [0, 1], in evaluation mode; for other tasks than
+            classification the task's own metric (``Task.metric``).
+        train_loss: Loss on the training set without smoothing, in nats.
         valid_acc: HP-valid-accuracy, in [0, 1].
-        valid_loss: Cross-entropy on the validation set without smoothing, in nats.
-        aie: Average initial energy on the training set, in [0, sqrt(2)].
+        valid_loss: Loss on the validation set without smoothing, in nats.
+        aie: Average initial energy on the training set, >= 0; at most sqrt(2) for a softmax.
         head_norm: L2 norm of all head parameters (tail of ``reinit_depth`` included).
+        pull_norm: Mean over training samples of the norm of the loss's gradient by what flows
+            through the cut: ||W^T e||_2 for a linear head, direction times energy of [Ren2023]_,
+            Eq. 2. It can rise while AIE falls, when the head's weights grow.
+        n_views: Views of each training image that probing saw; 1 is the evaluation transform.
     """
 
     epoch: int
@@ -28,6 +33,8 @@ class ProbeSnapshot:
     valid_loss: float
     aie: float
     head_norm: float
+    pull_norm: float
+    n_views: int = 1
 
 
 @dataclass(frozen=True)

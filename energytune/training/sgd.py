@@ -24,6 +24,8 @@ class Sgd:
         parameters: Named parameters to train, in a fixed order.
         momentum: In [0, 1).
         weight_decay: L2 penalty, >= 0.
+        buffers: Momentum buffers by parameter name to go on with, changed in place; None starts
+            with zeros.
     """
 
     def __init__(
@@ -32,13 +34,18 @@ class Sgd:
         *,
         momentum: float,
         weight_decay: float,
+        buffers: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._names = [name for name, _ in parameters]
         self._parameters: list[Tensor] = [parameter for _, parameter in parameters]
         self._momentum = momentum
         self._weight_decay = weight_decay
         # a zero buffer gives the same first step as torch's "no buffer yet": 0.9 * 0 + g = g
-        self._buffers: list[Tensor] = [torch.zeros_like(p) for p in self._parameters]
+        self._buffers: list[Tensor] = (
+            [torch.zeros_like(p) for p in self._parameters]
+            if buffers is None
+            else [buffers[name] for name in self._names]
+        )
 
     def step(self, loss: Tensor, lr: float) -> None:
         """Takes one step down the gradient of ``loss``, a scalar that depends on the parameters."""

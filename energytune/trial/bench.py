@@ -7,6 +7,7 @@ pretrained and cached before a worker starts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +16,17 @@ import torch
 from torch import nn
 
 from energytune.config import FinetuneConfig, InputConfig, ProbeConfig, Recipe, SearchSpace
-from energytune.data import Splits, ensure_dataset, load_dataset
+from energytune.data import Split, Splits, ensure_dataset, load_dataset
 from energytune.errors import ConfigError, MissingDataError
 from energytune.models import EMBEDDED_BACKBONES, Backbone, TaskModel, build_model, create_backbone
 from energytune.progress import NO_PROGRESS, Progress
-from energytune.training.features import FeatureStore, content_key, extract_features
+from energytune.training.feature_store import FeatureStore
+from energytune.training.features import Features, content_key
+from energytune.training.features_budget import cache_budget
+from energytune.training.features_extract import FeatureSource
+from energytune.training.features_load import load_features
 from energytune.training.pretrain import pretrain_embedded
-from energytune.training.probe import ProbeData
+from energytune.training.probe_data import ProbeData
 from energytune.training.snapshots import SnapshotStore
 
 __all__ = ["Bench", "BenchSpec", "UserData"]
@@ -61,6 +66,8 @@ class BenchSpec:
         loader_workers: Processes that load images; None chooses.
         use_gpu: Whether trials compute on the first visible GPU.
         n_threads: CPU threads one trial computes with.
+        cache_budget: Bytes that cached features may have on disk, such as ``"20GB"``; None takes
+            ``$ENERGYTUNE_CACHE_BUDGET``, else a quarter of the free disk.
         user_data: A user's own datasets instead of a named one.
     """
 
@@ -76,6 +83,7 @@ class BenchSpec:
     loader_workers: int | None = None
     use_gpu: bool = False
     n_threads: int = 1
+    cache_budget: str | None = None
     user_data: UserData | None = field(default=None, repr=False)
 
     def build(self, progress: Progress = NO_PROGRESS) -> Bench:
@@ -156,7 +164,9 @@ class Bench:
         self.spec, self.splits, self.backbone = spec, splits, backbone
         self.device = torch.device("cuda" if spec.use_gpu else "cpu")
         self.snapshots = SnapshotStore(spec.cache / "trajectories")
-        self._store = FeatureStore(spec.cache / "features")
+        root = spec.cache / "features"
+        self._store = FeatureStore(root)
+        self._budget = cache_budget(root, self._store.used_bytes(), spec.cache_budget)
         self._data: dict[int, ProbeData] = {}
 
     def fit_space(self, space: SearchSpace, *, narrow: bool) -> SearchSpace:
@@ -201,26 +211,61 @@ class Bench:
         """Returns the features of train and valid at the cut of ``depth``, on the device."""
         if depth not in self._data:
             splits = self.splits
-            features = [
-                self._features(depth, name, split, progress)
-                for name, split in (("train", splits.train), ("valid", splits.valid))
-            ]
             self._data[depth] = ProbeData(
-                features[0], splits.train.targets, features[1], splits.valid.targets
-            ).to(self.device)
+                self._features(depth, "train", splits.train, self.spec.probe.n_views, progress),
+                splits.train.targets.to(self.device),
+                self._features(depth, "valid", splits.valid, 1, progress),
+                splits.valid.targets.to(self.device),
+            )
         return self._data[depth]
 
     def trajectory(self, recipe: Recipe, seed: int) -> str:
         """Returns the content address of the recipe's probing trajectory; ``tau`` is no part."""
-        return content_key(
-            kind="trajectory",
+        return self.trajectory_of(
             head_arch=recipe.head_arch,
             label_smoothing=recipe.label_smoothing,
-            probe=self.spec.probe.model_dump(),
+            reinit_depth=recipe.reinit_depth,
+            config=self.spec.probe,
             seed=seed,
-            n_threads=self.spec.n_threads,
+            order_seed=seed,
+        )
+
+    def trajectory_of(
+        self,
+        *,
+        head_arch: str,
+        label_smoothing: float,
+        reinit_depth: int,
+        config: ProbeConfig,
+        seed: int,
+        order_seed: int,
+        n_threads: int | None = None,
+        together: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
+        """Returns the content address of one head's probing trajectory.
+
+        Args:
+            head_arch: ``"linear"`` or ``"mlp"``.
+            label_smoothing: eps in [0, 1).
+            reinit_depth: Number of reinitialised last blocks.
+            config: Optimiser and views.
+            seed: Of the initialisation.
+            order_seed: Of the batch order.
+            n_threads: CPU threads it is computed with; None is the bench's.
+            together: All heads that are trained in one product with this one, which decides how
+                it is rounded; empty if it is alone.
+        """
+        return content_key(
+            kind="trajectory",
+            head_arch=head_arch,
+            label_smoothing=label_smoothing,
+            probe=config.model_dump(),
+            seed=seed,
+            order_seed=order_seed,
+            together=[dict(head) for head in together],
+            n_threads=self.spec.n_threads if n_threads is None else n_threads,
             torch=torch.__version__,
-            **self._cut_parts(recipe.reinit_depth),
+            **self._cut_parts(reinit_depth),
         )
 
     def _cut_parts(self, depth: int) -> dict[str, Any]:
@@ -232,17 +277,30 @@ class Bench:
             "device": self.device.type,
         }
 
-    def _features(self, depth: int, name: str, split: Any, progress: Progress) -> torch.Tensor:
-        def compute() -> torch.Tensor:
-            recipe = Recipe(tau=0, reinit_depth=depth, ft_lr=1.0)
-            with progress.stage(f"features of {name}, depth {depth}", total=len(split)) as advance:
-                return extract_features(
-                    self.model(recipe, seed=0),
-                    split,
-                    batch_size=_FEATURE_BATCH,
-                    device=self.device,
-                    advance=advance,
-                )
-
-        key = content_key(kind="features", split=name, **self._cut_parts(depth))
-        return self._store.get(key, len(split), compute)
+    def _features(
+        self, depth: int, name: str, split: Split, n_views: int, progress: Progress
+    ) -> Features:
+        source = FeatureSource(
+            lambda: self.model(Recipe(tau=0, reinit_depth=depth, ft_lr=1.0), seed=0),
+            split,
+            name=name,
+            depth=depth,
+            n_views=n_views,
+            batch_size=_FEATURE_BATCH,
+            device=self.device,
+        )
+        parts = {
+            "kind": "features",
+            "split": name,
+            "n_views": n_views,
+            "dtype": "float16",
+            **self._cut_parts(depth),
+        }
+        return load_features(
+            self._store,
+            content_key(**parts),
+            source,
+            budget=self._budget,
+            parts={"dataset": self.splits.name, **parts},
+            progress=progress,
+        )

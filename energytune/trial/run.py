@@ -18,10 +18,11 @@ from safetensors.torch import save
 from energytune.errors import TrialFailure
 from energytune.models import TaskModel
 from energytune.paths import atomic_file
-from energytune.science import feature_adaptation
+from energytune.science.adaptation import streamed_adaptation
 from energytune.training.evaluate import evaluate
-from energytune.training.features import extract_features
+from energytune.training.features_extract import stream_features
 from energytune.training.finetune import Finetuner
+from energytune.training.head_run import HeadRun
 from energytune.training.probe import probe
 from energytune.training.records import ProbeSnapshot
 from energytune.trial.bench import Bench, BenchSpec
@@ -95,16 +96,19 @@ def _probe(bench: Bench, model: TaskModel, job: Job) -> Iterator[Event]:
     recipe = job.recipe.canonical()
     snapshots: list[ProbeSnapshot] = []
     seconds, started = 0.0, perf_counter()
-    for snapshot in probe(
+    run = HeadRun(
         model,
+        bench.spec.probe,
+        recipe.label_smoothing,
+        bench.trajectory(recipe, job.seed),
+    )
+    for snapshot in probe(
+        run,
         bench.probe_data(recipe.reinit_depth),
         bench.splits.task,
-        bench.spec.probe,
-        label_smoothing=recipe.label_smoothing,
         seed=job.seed,
         tau=recipe.tau,
         store=bench.snapshots,
-        trajectory=bench.trajectory(recipe, job.seed),
         on_epoch=count,
     ):
         snapshots.append(snapshot)
@@ -122,8 +126,10 @@ def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:
         raise TrialFailure("No finetuning epoch was run; finetune.epochs must be at least 1.")
     tuner.load_best()
     model = tuner.model
-    after = extract_features(model, bench.splits.train, batch_size=_EVAL_BATCH, device=bench.device)
-    before = bench.probe_data(job.recipe.reinit_depth).train_features.cpu()
+    train = bench.splits.train
+    before = bench.probe_data(job.recipe.reinit_depth).train.batches(_EVAL_BATCH)
+    after = stream_features(model, train, batch_size=_EVAL_BATCH, device=bench.device)
+    adaptation = streamed_adaptation(zip(before, after, strict=True))
     test = model_path = None
     if job.role == "confirm":
         test = _test(bench, model)
@@ -132,7 +138,7 @@ def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:
         objective=best.valid_acc,
         best_epoch=best.epoch,
         best_valid_loss=best.valid_loss,
-        adaptation=feature_adaptation(before, after).to_dict(),
+        adaptation=adaptation.to_dict(),
         test=test,
         model_path=model_path,
         seconds=perf_counter() - started,

@@ -102,7 +102,7 @@ probe: {momentum: 1.5, epochs: 3}
         "  label_smoothing.setp: unknown key; did you mean 'step'?",
         "  head_arch[0] = 'liner': must be 'linear' or 'mlp'; did you mean 'linear'?",
         "  probe.momentum = 1.5: must be < 1",
-        "  probe.epochs: unknown key; known: lr, momentum, weight_decay, batch_size",
+        "  probe.epochs: unknown key; did you mean 'schedule_epochs'?",
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from energytune.config import FinetuneConfig, ProbeConfig
 from energytune.data import TensorSplit
 from energytune.models import Backbone, TaskModel, build_model, create_backbone
 from energytune.tasks import Multiclass
-from energytune.training.features import extract_features
-from energytune.training.probe import ProbeData
+from energytune.training.features import TensorFeatures
+from energytune.training.features_extract import FeatureSource, extract_features
+from energytune.training.probe_data import ProbeData
 from energytune.training.snapshots import SnapshotStore
 
 CPU = torch.device("cpu")
@@ -64,14 +66,57 @@ def make_model(backbone: Backbone) -> MakeModel:
 def probe_data(make_model: MakeModel, train: TensorSplit, valid: TensorSplit):
     def data(depth: int = 0) -> ProbeData:
         model = make_model(depth=depth)
-        return ProbeData(
-            extract_features(model, train, batch_size=16, device=CPU),
-            train.targets,
-            extract_features(model, valid, batch_size=16, device=CPU),
-            valid.targets,
-        )
+        features = [
+            TensorFeatures(extract_features(model, split, batch_size=16, device=CPU))
+            for split in (train, valid)
+        ]
+        return ProbeData(features[0], train.targets, features[1], valid.targets)
 
     return data
+
+
+@pytest.fixture
+def make_source(make_model: MakeModel, valid: TensorSplit) -> Callable[..., FeatureSource]:
+    """The features of valid, 40 samples, 128 numbers each at depth 0."""
+
+    def make(**changes) -> FeatureSource:
+        fields = {
+            "make_model": make_model,
+            "split": valid,
+            "name": "valid",
+            "depth": 0,
+            "n_views": 1,
+            "batch_size": 16,
+            "device": CPU,
+        } | changes
+        return FeatureSource(fields.pop("make_model"), fields.pop("split"), **fields)
+
+    return make
+
+
+class Watch:
+    """A progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, int] = {}
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    @contextmanager
+    def stage(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        self.done[name] = 0
+
+        def advance(n_units: int) -> None:
+            self.done[name] += n_units
+
+        yield advance
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
 
 
 @pytest.fixture

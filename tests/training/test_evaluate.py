@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sklearn.metrics import jaccard_score, roc_auc_score
 
+from energytune.tasks import MultiLabel, PerPixel
 from energytune.training.evaluate import evaluate, in_batches
 
 
@@ -29,3 +31,43 @@ def test_no_graph_is_built(task) -> None:
 
     evaluate(forward, in_batches(torch.ones(4, 3), torch.zeros(4, dtype=torch.int64)), task)
     assert seen == [False]
+
+
+def test_the_score_is_that_of_the_tasks_meter() -> None:
+    generator = torch.Generator().manual_seed(0)
+    task = MultiLabel(3)
+    logits = torch.randn(40, 3, generator=generator)
+    targets = torch.randint(-1, 2, (40, 3), generator=generator)
+    targets[:7] = -1  # a whole batch without a label
+    whole = float(task.loss(logits, targets))
+    areas = [
+        roc_auc_score(targets[known, label], logits[known, label])
+        for label in range(3)
+        for known in [targets[:, label] >= 0]
+    ]
+    outcome = evaluate(lambda z: z, in_batches(logits, targets, 7), task)
+    assert outcome.loss == pytest.approx(whole, rel=1e-6)
+    assert outcome.accuracy == pytest.approx(sum(areas) / 3, rel=1e-12)
+    assert torch.equal(outcome.correct, task.correct(logits, targets))
+
+
+def test_pixels_are_evaluated_over_those_with_a_label() -> None:
+    generator = torch.Generator().manual_seed(0)
+    task = PerPixel(2)
+    logits = torch.randn(5, 2, 3, 3, generator=generator)
+    targets = torch.randint(2, (5, 3, 3), generator=generator)
+    targets[0] = 255
+    targets[1, 0] = 255
+    known = targets != 255
+    outcome = evaluate(lambda z: z, in_batches(logits, targets, 1), task)
+    assert outcome.loss == pytest.approx(float(task.loss(logits, targets)), rel=1e-6)
+    expected = jaccard_score(targets[known], logits.argmax(1)[known], average="macro")
+    assert outcome.accuracy == pytest.approx(expected, rel=1e-12)
+    assert outcome.correct.shape == (5, 3, 3)
+
+
+def test_nothing_labelled_is_finite() -> None:
+    targets = torch.full((3, 2, 2), 255)
+    batches = in_batches(torch.zeros(3, 2, 2, 2), targets)
+    outcome = evaluate(lambda z: z, batches, PerPixel(2))
+    assert (outcome.loss, outcome.accuracy) == (0.0, 0.0)

@@ -1,140 +1,135 @@
 from __future__ import annotations
 
-import errno
-from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from hypothesis import given
+from hypothesis import strategies as st
 
-from energytune.errors import DataError, OutputError
-from energytune.models import TaskModel
-from energytune.models.cut import NoTail
-from energytune.training.features import FeatureStore, content_key, extract_features
+from energytune.errors import DataError
+from energytune.training.feature_entry import StoredFeatures
+from energytune.training.features import TensorFeatures, content_key, train_view
+from energytune.training.features_mapped import MappedFeatures
 
 CPU = torch.device("cpu")
-KEY = "k" * 32
 
 
-class Source:
-    """Gives features and counts how often it was asked."""
-
-    def __init__(self, features: torch.Tensor) -> None:
-        self.features = features
-        self.n_calls = 0
-
-    def __call__(self) -> torch.Tensor:
-        self.n_calls += 1
-        return self.features
+def numbers(*shape: int) -> torch.Tensor:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(len(shape)))
+    return values.half().float()
 
 
-@pytest.fixture
-def source() -> Source:
-    return Source(torch.randn(6, 5, generator=torch.Generator().manual_seed(0)))
+def stored(path: Path, tensor: torch.Tensor, dtype: type = np.float16) -> StoredFeatures:
+    """Writes (S, N, ...) with numpy's own writer, an independent one."""
+    np.save(path, tensor.numpy().astype(dtype))
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, found = np.lib.format.read_array_header_1_0(file)
+        return StoredFeatures(path, shape, found, file.tell())
 
 
-@pytest.fixture
-def store(tmp_path) -> FeatureStore:
-    return FeatureStore(tmp_path / "features")
+@pytest.fixture(params=["float32", "float16", "mapped", "mapped float32", "read", "read float32"])
+def make(request, tmp_path):
+    """Makes features of view 0 and of augmented views, in each way in which they are kept."""
+
+    def features(tensor: torch.Tensor, views: torch.Tensor | None = None):
+        if request.param.startswith("float"):
+            dtype = getattr(torch, request.param)
+            return TensorFeatures(tensor.to(dtype), None if views is None else views.to(dtype))
+        slots = tensor[None] if views is None else torch.cat([tensor[None], views])
+        dtype = np.float32 if "float32" in request.param else np.float16
+        resident = 1 if request.param.startswith("read") else 1 << 30
+        entry = stored(tmp_path / "x.npy", slots, dtype)
+        return MappedFeatures(entry, resident_bytes=resident, device=CPU)
+
+    return features
 
 
-def test_first_and_later_runs_see_the_same_rounded_numbers(store, source, tmp_path) -> None:
-    first = store.get(KEY, 6, source)
-    later = store.get(KEY, 6, source)
-    other_process = FeatureStore(tmp_path / "features").get(KEY, 6, source)
-    assert source.n_calls == 1
-    assert first.dtype == torch.float32
-    assert torch.equal(first, source.features.half().float())
-    assert torch.equal(first, later)
-    assert torch.equal(first, other_process)
+@pytest.mark.parametrize("item", [(5,), (3, 2, 2)])
+def test_shape_and_device(make, item) -> None:
+    features = make(numbers(7, *item))
+    assert features.shape == (7, *item)
+    assert features.n_views == 1
+    assert features.device == CPU
 
 
-def test_what_is_given_out_can_be_written_without_harm(store, source) -> None:
-    store.get(KEY, 6, source).zero_()
-    assert torch.equal(store.get(KEY, 6, source), source.features.half().float())
+@pytest.mark.parametrize("item", [(5,), (3, 2, 2)])
+@pytest.mark.parametrize("order", [[0], [6, 2, 2, 0], [], list(range(7))])
+def test_take_is_a_gather_in_float32(make, item, order) -> None:
+    tensor = numbers(7, *item)
+    indices = torch.tensor(order, dtype=torch.int64)
+    taken = make(tensor).take(indices)
+    assert taken.dtype == torch.float32
+    assert torch.equal(taken, tensor[indices])
 
 
-def test_it_is_half_precision_on_disk_and_alone_in_its_folder(store, source, tmp_path) -> None:
-    store.get(KEY, 6, source)
-    (path,) = (tmp_path / "features").iterdir()
-    assert np.load(path).dtype == np.float16
+def test_what_is_taken_can_be_written_without_harm(make) -> None:
+    tensor = numbers(4, 3)
+    features = make(tensor.clone())
+    features.take(torch.arange(4)).zero_()
+    assert torch.equal(features.take(torch.arange(4)), tensor)
 
 
-def test_spatial_features_keep_their_shape(store) -> None:
-    features = torch.randn(4, 3, 2, 2)
-    assert store.get(KEY, 4, lambda: features).shape == (4, 3, 2, 2)
-    assert store.get(KEY, 4, lambda: features).shape == (4, 3, 2, 2)
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+def test_batches_are_all_samples_in_order(make, batch_size) -> None:
+    tensor = numbers(7, 2, 2)
+    parts = list(make(tensor).batches(batch_size))
+    assert {len(part) for part in parts[:-1]} <= {batch_size}
+    assert parts[0].dtype == torch.float32
+    assert torch.equal(torch.cat(parts), tensor)
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "pickle", "rows", "dtype", "flat"])
-def test_a_damaged_or_foreign_file_is_built_again(store, source, tmp_path, damage) -> None:
-    store.get(KEY, 6, source)
-    (path,) = (tmp_path / "features").iterdir()
-    content = path.read_bytes()
-    if damage == "empty":
-        path.write_bytes(b"")
-    elif damage == "cut":
-        path.write_bytes(content[:-7])
-    elif damage == "garbage":
-        path.write_bytes(b"\x00" * len(content))
-    elif damage == "pickle":
-        np.save(path, np.array([{"code": "evil"}] * 6, dtype=object), allow_pickle=True)
-    elif damage == "rows":
-        np.save(path, np.zeros((5, 5), np.float16))
-    elif damage == "dtype":
-        np.save(path, np.zeros((6, 5), np.int32))
-    else:
-        np.save(path, np.zeros(6, np.float16))
-    again = store.get(KEY, 6, source)
-    assert source.n_calls == 2
-    assert torch.equal(again, source.features.half().float())
-    assert path.read_bytes() == content
+def test_views_lie_beside_the_evaluation_transform(make) -> None:
+    tensor, views = numbers(4, 3), numbers(2, 4, 3)
+    features = make(tensor, views)
+    assert features.n_views == 2
+    assert features.shape == (4, 3)
+    indices = torch.tensor([3, 1])
+    assert torch.equal(features.take(indices), tensor[indices])
+    assert torch.equal(features.take(indices, 1), views[0][indices])
+    assert torch.equal(features.take(indices, 2), views[1][indices])
+    assert torch.equal(torch.cat(list(features.batches(3))), tensor)
 
 
-def test_features_beyond_half_precision_stay_finite(store) -> None:
-    source = Source(torch.tensor([[1e6, 1.0], [-2e5, 0.1]]))
-    first = store.get(KEY, 2, source)
-    assert torch.equal(first, source.features)
-    assert torch.equal(store.get(KEY, 2, source), first)
-    assert source.n_calls == 1
+@pytest.mark.parametrize(("view", "n_views"), [(1, 1), (-1, 1), (3, 2), (-1, 2)])
+def test_a_view_that_is_not_there(make, view, n_views) -> None:
+    features = make(numbers(4, 3), numbers(2, 4, 3) if n_views == 2 else None)
+    with pytest.raises(IndexError, match=f"view .* n_views = {n_views}, got {view}"):
+        features.take(torch.tensor([0]), view)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_non_finite_features_are_refused_with_the_first_sample(store, tmp_path, bad) -> None:
-    features = torch.ones(5, 2, 3)
-    features[3, 1, 1] = bad
-    features[4, 0, 0] = bad
-    with pytest.raises(DataError, match="2 of 5 samples, the first at index 3"):
-        store.get(KEY, 5, lambda: features)
-    assert not (tmp_path / "features").exists()
+@pytest.mark.parametrize("index", [-1, 4])
+def test_a_sample_that_is_not_there(make, index) -> None:
+    with pytest.raises(IndexError):
+        make(numbers(4, 3)).take(torch.tensor([0, index]))
 
 
-def test_a_disk_without_room_is_told_before_writing(store, source, tmp_path, monkeypatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("shutil.disk_usage", lambda _path: usage(100, 90, 10))
-    with pytest.raises(OutputError, match=r"need 60 bytes .* 10 free.*ENERGYTUNE_CACHE"):
-        store.get(KEY, 6, source)
-    assert not (tmp_path / "features").exists()
+def test_float64_stays() -> None:
+    features = TensorFeatures(torch.ones(3, 2, dtype=torch.float64))
+    assert features.take(torch.tensor([0])).dtype == torch.float64
+    assert next(features.batches(2)).dtype == torch.float64
 
 
-def test_a_disk_that_fills_while_writing_leaves_nothing(
-    store, source, tmp_path, monkeypatch
-) -> None:
-    def full(file, *_args, **_kwargs) -> None:
-        file.write(b"the first half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("numpy.save", full)
-    with pytest.raises(OutputError, match="No space left on device"):
-        store.get(KEY, 6, source)
-    assert list((tmp_path / "features").iterdir()) == []
+@pytest.mark.parametrize(
+    "views",
+    [torch.ones(1, 3, 2), torch.ones(2, 3, 3), torch.ones(2, 4, 2), torch.ones(2, 3, 2).double()],
+)
+def test_views_that_do_not_fit(views) -> None:
+    with pytest.raises(DataError, match="Augmented views must be"):
+        TensorFeatures(torch.ones(3, 2), views)
 
 
-def test_a_folder_that_cannot_be_written(source, tmp_path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="can't be written"):
-        FeatureStore(tmp_path / "file" / "features").get(KEY, 6, source)
+def test_training_walks_through_the_augmented_views() -> None:
+    assert [train_view(epoch, 3) for epoch in range(1, 8)] == [1, 2, 3, 1, 2, 3, 1]
+    assert [train_view(epoch, 1) for epoch in range(1, 4)] == [0, 0, 0]
+
+
+@given(st.integers(1, 10**6), st.integers(2, 50))
+def test_every_view_is_seen_once_in_a_round(epoch: int, n_views: int) -> None:
+    seen = [train_view(epoch + i, n_views) for i in range(n_views)]
+    assert sorted(seen) == list(range(1, n_views + 1))
 
 
 def test_key_depends_on_every_part_and_not_on_their_order() -> None:
@@ -147,37 +142,3 @@ def test_key_depends_on_every_part_and_not_on_their_order() -> None:
         content_key(kind="features", depth=0),
     ]
     assert len({key, *others}) == 4
-
-
-# extract_features
-
-
-def test_features_do_not_depend_on_the_batch_size(make_model, valid) -> None:
-    model = make_model()
-    steps: list[int] = []
-    small = extract_features(model, valid, batch_size=7, device=CPU, advance=steps.append)
-    large = extract_features(model, valid, batch_size=1000, device=CPU)
-    assert small.shape == (40, 128)
-    torch.testing.assert_close(small, large, rtol=0, atol=1e-5)
-    assert sum(steps) == 40
-    assert not small.requires_grad
-
-
-@pytest.mark.parametrize("depth", [0, 2])
-def test_features_are_those_at_the_cut(make_model, valid, depth) -> None:
-    model = make_model(depth=depth)
-    features = extract_features(model, valid, batch_size=40, device=CPU)
-    with torch.no_grad():
-        torch.testing.assert_close(model.from_features(features), model(valid.images))
-
-
-def test_batch_norm_and_dropout_neither_drift_nor_draw(valid, same_tensors) -> None:
-    network = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
-    model = TaskModel(network, nn.Linear(8, 3), cut=NoTail(network), spec={})
-    model.train()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    random = torch.get_rng_state()
-    first = extract_features(model, valid, batch_size=16, device=CPU)
-    assert torch.equal(first, extract_features(model, valid, batch_size=16, device=CPU))
-    assert torch.equal(torch.get_rng_state(), random)
-    assert same_tensors(model.state_dict(), before)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -12,8 +10,12 @@ from energytune.models import TaskModel
 from energytune.models.cut import NoTail
 from energytune.science import average_initial_energy, reserved_energy
 from energytune.tasks import Multiclass
-from energytune.training.features import extract_features
-from energytune.training.probe import ProbeData, epoch_order, probe
+from energytune.training.features import TensorFeatures
+from energytune.training.features_extract import extract_features
+from energytune.training.head_run import HeadRun
+from energytune.training.order import epoch_order
+from energytune.training.probe import probe
+from energytune.training.probe_data import ProbeData
 from energytune.training.snapshots import SnapshotStore
 
 RECIPES = [("linear", 0, 0.0), ("linear", 0, 0.2), ("mlp", 0, 0.1), ("linear", 2, 0.1)]
@@ -25,18 +27,9 @@ def run(make_model, probe_data, task, probe_config):
 
     def start(tau, *, head_arch="linear", depth=0, smoothing=0.1, seed=0, **options):
         model = make_model(head_arch, depth, seed)
-        snapshots = list(
-            probe(
-                model,
-                probe_data(depth),
-                task,
-                options.pop("config", probe_config),
-                label_smoothing=smoothing,
-                seed=seed,
-                tau=tau,
-                **options,
-            )
-        )
+        config = options.pop("config", probe_config)
+        head = HeadRun(model, config, smoothing, options.pop("trajectory", ""))
+        snapshots = list(probe(head, probe_data(depth), task, seed=seed, tau=tau, **options))
         return model, snapshots
 
     return start
@@ -103,17 +96,8 @@ def test_a_damaged_snapshot_is_bridged_and_mended(
 def test_stopped_between_snapshots_and_run_again(
     run, make_model, probe_data, task, probe_config, store, same_tensors
 ) -> None:
-    interrupted = probe(
-        make_model(),
-        probe_data(),
-        task,
-        probe_config,
-        label_smoothing=0.1,
-        seed=0,
-        tau=8,
-        store=store,
-        trajectory="a",
-    )
+    head = HeadRun(make_model(), probe_config, 0.1, "a")
+    interrupted = probe(head, probe_data(), task, seed=0, tau=8, store=store)
     for _ in range(4):
         next(interrupted)
     interrupted.close()
@@ -157,25 +141,25 @@ def test_backbone_with_batch_norm_and_dropout_is_bit_equal(
     network = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5))
     model = TaskModel(network, nn.Linear(16, 3), cut=NoTail(network), spec={})
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    cpu = torch.device("cpu")
-    data = ProbeData(
-        extract_features(model, train, batch_size=8, device=cpu),
-        train.targets,
-        extract_features(model, valid, batch_size=8, device=cpu),
-        valid.targets,
-    )
-    assert len(list(probe(model, data, task, probe_config, label_smoothing=0, seed=0, tau=4))) == 5
+    features = [
+        TensorFeatures(extract_features(model, split, batch_size=8, device=torch.device("cpu")))
+        for split in (train, valid)
+    ]
+    data = ProbeData(features[0], train.targets, features[1], valid.targets)
+    assert len(list(probe(HeadRun(model, probe_config), data, task, seed=0, tau=4))) == 5
     assert "1.running_mean" in before
     assert same_tensors(network.state_dict(), before)
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_cached_features_are_not_written(run, probe_data, make_model, task, probe_config) -> None:
-    data = probe_data()
-    copies = [t.clone() for t in (data.train_features, data.valid_features)]
-    list(probe(make_model("mlp"), data, task, probe_config, label_smoothing=0, seed=0, tau=2))
-    assert torch.equal(data.train_features, copies[0])
-    assert torch.equal(data.valid_features, copies[1])
+@pytest.mark.parametrize("depth", [0, 2])
+def test_cached_features_are_not_written(probe_data, make_model, task, probe_config, depth) -> None:
+    data = probe_data(depth)
+    everything = torch.arange(29), torch.arange(40)
+    copies = data.train.take(everything[0]), data.valid.take(everything[1])
+    list(probe(HeadRun(make_model("mlp", depth), probe_config), data, task, seed=0, tau=2))
+    assert torch.equal(data.train.take(everything[0]), copies[0])
+    assert torch.equal(data.valid.take(everything[1]), copies[1])
 
 
 # what is measured
@@ -197,6 +181,9 @@ def test_numbers_of_a_snapshot_are_those_of_the_whole_model(run, train, valid, t
     assert last.aie == pytest.approx(expected, rel=1e-5)
     head = torch.cat([p.detach().flatten() for p in model.head.parameters()])
     assert last.head_norm == pytest.approx(float(head.norm()), rel=1e-5)
+    pull = task.residual(logits, train.targets) @ model.head.weight.detach()
+    assert last.pull_norm == pytest.approx(float(pull.norm(dim=1).mean()), rel=1e-5)
+    assert last.n_views == 1
 
 
 def test_tau_0_is_the_random_head(run, make_model, same_tensors) -> None:
@@ -222,21 +209,13 @@ def test_energy_falls_on_a_separable_task(run) -> None:
 def test_smoothing_reserves_its_energy_when_tau_is_large(label_smoothing) -> None:
     n_classes = 4
     targets = torch.arange(8) % n_classes
-    features = 3 * torch.nn.functional.one_hot(targets, n_classes).float()
+    features = TensorFeatures(3 * torch.nn.functional.one_hot(targets, n_classes).float())
     data = ProbeData(features, targets, features, targets)
     nothing = nn.Identity()
     torch.manual_seed(0)
     model = TaskModel(nothing, nn.Linear(n_classes, n_classes), cut=NoTail(nothing), spec={})
-    config = ProbeConfig(lr=1.0, momentum=0.9, batch_size=8)
-    *_, last = probe(
-        model,
-        data,
-        Multiclass(n_classes),
-        config,
-        label_smoothing=label_smoothing,
-        seed=0,
-        tau=200,
-    )
+    run = HeadRun(model, ProbeConfig(lr=1.0, momentum=0.9, batch_size=8), label_smoothing)
+    *_, last = probe(run, data, Multiclass(n_classes), seed=0, tau=200)
     assert last.train_acc == 1.0
     assert last.aie == pytest.approx(reserved_energy(label_smoothing, n_classes), abs=1e-4)
 
@@ -287,10 +266,3 @@ def test_a_snapshot_that_vanishes_while_it_is_read(run, store, tmp_path) -> None
     run(2, store=store, trajectory="a")
     with pytest.raises(TrialFailure, match="epoch 2 vanished"):
         run(4, store=Vanishing(tmp_path / "trajectories"), trajectory="a")
-
-
-def test_data_move_to_a_device(probe_data) -> None:
-    data = probe_data()
-    moved = data.to(torch.device("cpu"))
-    assert torch.equal(moved.valid_targets, data.valid_targets)
-    assert math.prod(moved.train_features.shape) == 29 * 128

@@ -13,7 +13,7 @@ STATE = {"head.weight": torch.tensor([[1.0, -2.5e-41]]), "n": torch.tensor(3)}
 
 
 def _record(epoch: int = 4, aie: float = 0.1 + 0.2) -> ProbeSnapshot:
-    return ProbeSnapshot(epoch, 0.5, 1.25, 0.4, 1.5, aie, 1e-300)
+    return ProbeSnapshot(epoch, 0.5, 1.25, 0.4, 1.5, aie, 1e-300, 0.7)
 
 
 def _path(tmp_path):

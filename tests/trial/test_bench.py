@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from energytune.cache_listing import list_cache
 from energytune.config import ProbeConfig, Recipe, SearchSpace
 from energytune.errors import ConfigError, UnknownNameError
 
@@ -14,6 +15,10 @@ RECIPE = Recipe(tau=4, label_smoothing=0.1, ft_lr=0.01)
 class Watch:
     def __init__(self) -> None:
         self.done: dict[str, int] = {}
+        self.notes: list[str] = []
+
+    def note(self, text) -> None:
+        self.notes.append(text)
 
     @contextmanager
     def stage(self, name, total):
@@ -43,10 +48,58 @@ def test_features_are_those_of_the_backbone_and_never_of_the_test_split(bench) -
     data = bench.probe_data(0)
     with torch.no_grad():
         features = bench.backbone.module(bench.splits.train.images)
-    torch.testing.assert_close(data.train_features, features, rtol=1e-3, atol=1e-4)
+    (cached,) = data.train.batches(1000)
+    torch.testing.assert_close(cached, features, rtol=1e-3, atol=1e-4)
+    assert (data.n_train, data.device) == (100, torch.device("cpu"))
+    assert torch.equal(data.train_targets, bench.splits.train.targets)
+    assert data.valid.shape == (400, 128)
     assert torch.equal(data.valid_targets, bench.splits.valid.targets)
     assert bench.probe_data(0) is data
     assert bench.splits.test.n_opened == 0
+
+
+def test_over_the_budget_the_frozen_part_runs_each_time(make_spec, tmp_path) -> None:
+    watch = Watch()
+    bench = make_spec(cache_budget="30kB").build()
+    bench.prepare(range(1), watch)
+    assert watch.done == {"features of train, depth 0": 100}  # 25.6 kB; valid would be 102.4 kB
+    assert [note[:62] for note in watch.notes] == [
+        "features of valid at depth 0 need 102.4 kB, over the budget of"
+    ]
+    cached = make_spec(cache=tmp_path / "other").build().probe_data(0)
+    for name in ("train", "valid"):
+        mine, theirs = getattr(bench.probe_data(0), name), getattr(cached, name)
+        torch.testing.assert_close(
+            torch.cat(list(mine.batches(100))),
+            torch.cat(list(theirs.batches(100))),
+            rtol=1e-3,
+            atol=1e-4,
+        )
+
+
+def test_a_budget_that_is_no_size(make_spec) -> None:
+    with pytest.raises(ConfigError, match="--cache-budget must have a unit, got '30'"):
+        make_spec(cache_budget="30").build()
+
+
+def test_augmented_views_are_those_of_train_alone_and_kept_apart(make_spec) -> None:
+    plain, watch = make_spec().build(), Watch()
+    plain.prepare(range(1))
+    bench = make_spec(probe=ProbeConfig(n_views=2)).build()
+    bench.prepare(range(1), watch)
+    data = bench.probe_data(0)
+    assert (data.train.n_views, data.valid.n_views) == (2, 1)
+    assert watch.done == {"features of train, depth 0": 300}  # valid is there already
+    assert bench.trajectory(RECIPE, 0) != plain.trajectory(RECIPE, 0)
+
+
+def test_an_entry_says_what_it_is(make_spec, tmp_path) -> None:
+    make_spec().build().prepare(range(1, 2))
+    told = [item.what for item in list_cache(tmp_path / "cache", ["features"])]
+    assert sorted(told) == [
+        "digits / digits-mlp / depth 1 / train (100, 128)",
+        "digits / digits-mlp / depth 1 / valid (400, 128)",
+    ]
 
 
 def test_trajectory_is_shared_by_every_tau_and_ft_lr_and_by_nothing_else(make_spec) -> None:

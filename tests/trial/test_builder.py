@@ -10,7 +10,7 @@ from energytune.trial import EpochsDone, Finished, Job, ProbeDone, TrialRecord
 from energytune.trial.builder import RecordBuilder, non_finite, now_ms
 
 JOB = Job("t003", 3, Recipe(tau=2, ft_lr=0.01), 0)
-SNAPSHOTS = tuple(ProbeSnapshot(e, 0.5, 0.7, 0.4, 0.8, 0.6, 2.0) for e in (0, 1, 2))
+SNAPSHOTS = tuple(ProbeSnapshot(e, 0.5, 0.7, 0.4, 0.8, 0.6, 2.0, 0.5) for e in (0, 1, 2))
 EPOCHS = tuple(FinetuneEpoch(e, 0.5, 0.8, 0.6, 0.7) for e in (1, 2, 3))
 FINISHED = Finished(0.7, 2, 0.6, {"feature_norm": 1.0})
 
@@ -60,7 +60,7 @@ def test_without_events() -> None:
         (EPOCHS[0], ""),
         (FINISHED, ""),
         (
-            ProbeSnapshot(4, 0.5, math.inf, 0.4, 0.8, math.nan, 2.0),
+            ProbeSnapshot(4, 0.5, math.inf, 0.4, 0.8, math.nan, 2.0, 0.5),
             "non-finite at HP epoch 4: train_loss = inf, aie = nan",
         ),
         (

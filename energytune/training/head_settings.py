@@ -1,0 +1,60 @@
+"""The settings of several head sides as tensors that broadcast over their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from energytune.errors import ConfigError
+from energytune.training.head_run import HeadRun
+
+__all__ = ["HeadSettings"]
+
+
+class HeadSettings:
+    """Learning rate, weight decay and label smoothing of M runs; one momentum for all.
+
+    Args:
+        runs: The head sides.
+        like: Gives dtype and device.
+
+    Raises:
+        ConfigError: If the runs differ in momentum.
+
+    Attributes:
+        lr: Learning rate of the current step, (M,).
+        weight_decay: L2 penalty, (M,); None if all are 0.
+        label_smoothing: eps, (M,).
+        momentum: In [0, 1).
+    """
+
+    def __init__(self, runs: Sequence[HeadRun], like: Tensor) -> None:
+        self._configs = [run.config for run in runs]
+        self._moves = any(config.schedule != "constant" for config in self._configs)
+        self._epochs_done, self._n_steps, self._step = 0, 1, 0
+        momenta = {config.momentum for config in self._configs}
+        if len(momenta) != 1:
+            raise ConfigError(
+                f"Heads that are probed side by side must have one momentum, got {sorted(momenta)}."
+            )
+        (self.momentum,) = momenta
+        self.lr = like.new_tensor([config.lr for config in self._configs])
+        decay = [config.weight_decay for config in self._configs]
+        self.weight_decay = like.new_tensor(decay) if any(decay) else None
+        self.label_smoothing = like.new_tensor([run.label_smoothing for run in runs])
+
+    def begin_epoch(self, epoch: int, n_steps: int) -> None:
+        """Goes to the first step of an epoch, counted from 1."""
+        self._epochs_done, self._n_steps, self._step = epoch - 1, n_steps, 0
+
+    def next_step(self) -> bool:
+        """Sets :attr:`lr` for the next step; returns whether it may differ from the last one."""
+        if not self._moves:
+            return False
+        done = self._epochs_done + self._step / self._n_steps
+        self._step += 1
+        rates = [config.lr_at(done) for config in self._configs]
+        self.lr.copy_(torch.tensor(rates, dtype=self.lr.dtype), non_blocking=True)
+        return True

@@ -1,0 +1,203 @@
+"""The energy map: every tau of every head, before anything is finetuned.
+
+All heads of one cut are probed in one pass over its cached features. A row is what a recipe with
+that tau would start finetuning from: its HP-train-accuracy and the energy that is left.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from energytune.config import MapHead, ProbeGrid
+from energytune.errors import TrialFailure
+from energytune.models import TaskModel, build_model
+from energytune.models.head_only import head_model
+from energytune.progress import NO_PROGRESS, Progress
+from energytune.training import ProbeSnapshot
+from energytune.training.head_groups import split_by_memory
+from energytune.training.head_run import HeadRun
+from energytune.training.probe import has_converged, probe_heads
+from energytune.training.threads import cpu_threads
+from energytune.trial.bench import Bench
+
+__all__ = ["MapCurve", "build_energy_map", "curve_rows"]
+
+_MEMORY_SHARE = 0.25
+_LEAST_STEP_FLOP = 2e8
+"""Floating-point operations of a step from which on a second thread pays: 2 ms of one core. Where
+others use the machine too, threads that wait for each other cost far more than they save."""
+
+
+@dataclass(frozen=True)
+class MapCurve:
+    """One head of an energy map.
+
+    Attributes:
+        head: Which head.
+        snapshots: Ascending in epoch; the first is the random head.
+        converged_epoch: Epoch since which HP-train-accuracy has not changed, where the head was
+            stopped for that; None if it went on to the end.
+        failure: Why it ended early for another reason; "" if it did not.
+    """
+
+    head: MapHead
+    snapshots: tuple[ProbeSnapshot, ...]
+    converged_epoch: int | None = None
+    failure: str = ""
+
+
+def build_energy_map(
+    bench: Bench, grid: ProbeGrid, progress: Progress = NO_PROGRESS
+) -> list[MapCurve]:
+    """Returns the curves of all heads of the grid, in its order.
+
+    Snapshots are kept in the bench's cache: the same grid with a larger ``tau_max``, or without
+    stopping at convergence, goes on from them.
+
+    Args:
+        bench: Data, backbone and caches.
+        grid: Which heads, and how far.
+        progress: Told of feature extraction and of every epoch.
+
+    Raises:
+        CutError: If the backbone can't be cut at a depth of the grid.
+        EnergyTuneError: Whatever is wrong with the features.
+    """
+    curves: list[MapCurve] = []
+    for depth, heads in groupby(grid.heads(), key=lambda head: head.reinit_depth):
+        curves += _probe_cut(bench, grid, depth, list(heads), progress)
+    return curves
+
+
+def curve_rows(curves: Sequence[MapCurve]) -> Iterator[dict[str, Any]]:
+    """Yields one flat row a head and tau: the head, ``tau``, and what was measured there."""
+    for curve in curves:
+        for snapshot in curve.snapshots:
+            stopped = curve.converged_epoch is not None and snapshot is curve.snapshots[-1]
+            yield {
+                **asdict(curve.head),
+                "tau": snapshot.epoch,
+                "hp_train_acc": snapshot.train_acc,
+                "hp_train_loss": snapshot.train_loss,
+                "hp_valid_acc": snapshot.valid_acc,
+                "hp_valid_loss": snapshot.valid_loss,
+                "aie": snapshot.aie,
+                "head_norm": snapshot.head_norm,
+                "pull_norm": snapshot.pull_norm,
+                "n_views": snapshot.n_views,
+                "converged": stopped,
+            }
+
+
+def _probe_cut(
+    bench: Bench, grid: ProbeGrid, depth: int, heads: list[MapHead], progress: Progress
+) -> list[MapCurve]:
+    data = bench.probe_data(depth, progress)
+    models = [_model(bench, head) for head in heads]
+    n_threads = _n_threads(bench, grid, models)
+    runs = [
+        _run(bench, grid, model, head, heads, n_threads)
+        for model, head in zip(models, heads, strict=True)
+    ]
+    seen: list[list[ProbeSnapshot]] = [[] for _ in heads]
+    failures = [""] * len(heads)
+    memory_bytes = _memory_bytes(bench.device)
+    n_passes = len(split_by_memory(runs, memory_bytes))
+    name = f"probing {len(heads)} heads" + (f" at depth {depth}" if depth else "")
+    with (
+        cpu_threads(n_threads),
+        progress.stage(name, total=n_passes * grid.tau_max or None) as advance,
+    ):
+        for index, outcome in probe_heads(
+            runs,
+            data,
+            bench.splits.task,
+            seed=grid.seeds[0],
+            tau=grid.tau_max,
+            store=bench.snapshots,
+            n_converged=grid.n_converged,
+            memory_bytes=memory_bytes,
+            on_epoch=lambda _epoch: advance(1),
+        ):
+            if isinstance(outcome, TrialFailure):
+                failures[index] = str(outcome)
+            else:
+                seen[index].append(outcome)
+    return [
+        MapCurve(head, tuple(snapshots), _stopped_at(snapshots, grid), failure)
+        for head, snapshots, failure in zip(heads, seen, failures, strict=True)
+    ]
+
+
+def _model(bench: Bench, head: MapHead) -> TaskModel:
+    """Returns a fresh head side; where no block is reinitialised it holds no backbone at all."""
+    n_outputs, backbone = bench.splits.task.n_outputs, bench.backbone
+    if head.reinit_depth == 0:
+        return head_model(head.head_arch, backbone.n_features, n_outputs, seed=head.seed).to(
+            bench.device
+        )
+    model = build_model(
+        backbone,
+        head_arch=head.head_arch,
+        n_outputs=n_outputs,
+        reinit_depth=head.reinit_depth,
+        seed=head.seed,
+        share_prefix=bench.device.type == "cpu",
+    )
+    return model.to(bench.device)
+
+
+def _run(
+    bench: Bench,
+    grid: ProbeGrid,
+    model: TaskModel,
+    head: MapHead,
+    together: list[MapHead],
+    n_threads: int,
+) -> HeadRun:
+    config = grid.config(head)
+    beside = []
+    if model.dense_head_side() is not None:
+        # heads of one shape are trained in one product: its rounding depends on all of them
+        beside = [asdict(h) for h in together if h.head_arch == head.head_arch]
+    trajectory = bench.trajectory_of(
+        head_arch=head.head_arch,
+        label_smoothing=head.label_smoothing,
+        reinit_depth=head.reinit_depth,
+        config=config,
+        seed=head.seed,
+        order_seed=grid.seeds[0],
+        n_threads=n_threads,
+        together=beside if len(beside) > 1 else [],
+    )
+    return HeadRun(model, config, head.label_smoothing, trajectory)
+
+
+def _n_threads(bench: Bench, grid: ProbeGrid, models: list[TaskModel]) -> int:
+    """Returns one thread where all heads together are too little work to share a step of."""
+    if any(model.dense_head_side() is None for model in models):
+        return bench.spec.n_threads
+    n_weights = sum(p.numel() for model in models for p in model.head_side_parameters())
+    flop = 6 * grid.probe.batch_size * n_weights  # forward, gradient by weights and by inputs
+    return bench.spec.n_threads if flop >= _LEAST_STEP_FLOP else 1
+
+
+def _stopped_at(snapshots: list[ProbeSnapshot], grid: ProbeGrid) -> int | None:
+    n_same = grid.n_converged
+    if n_same is None or not has_converged(snapshots, n_same):
+        return None
+    return snapshots[-n_same].epoch
+
+
+def _memory_bytes(device: torch.device) -> int:
+    """Returns a quarter of the memory of the device: of all, so that a rerun splits alike."""
+    if device.type == "cuda":
+        return int(_MEMORY_SHARE * torch.cuda.get_device_properties(device).total_memory)
+    n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return int(_MEMORY_SHARE * n_bytes)
