@@ -1,10 +1,11 @@
 """How long to train a task head before finetuning, found by its adaptation energy (AIE).
 
-    from energytune import tune
+    from energytune import probe, tune
+    energy_map = probe("digits")
     result = tune("digits", n_trials=30, seed=0)
 
 Importing the package loads nothing heavy and changes nothing; :func:`tune` brings in torch, Ray,
-Optuna and MLflow when it is first looked up.
+Optuna and MLflow when it is first looked up, :func:`probe` torch alone.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from energytune.search.energy_map import EnergyMap
+    from energytune.search.probe_map import probe
     from energytune.search.result import TuneResult
     from energytune.tune import tune
 
-__all__ = ["TuneResult", "__version__", "tune"]
+__all__ = ["EnergyMap", "TuneResult", "__version__", "probe", "tune"]
 
 __version__ = "0.1.0"
 
 
 class _Package(ModuleType):
-    """The package itself, which finds its two public names when they are asked for.
+    """The package itself, which finds its public names when they are asked for.
 
     A module ``__getattr__`` would not do for ``tune``: importing the module ``energytune.tune``
     anywhere binds the module under that name, and the function would be gone.
@@ -39,6 +42,20 @@ class _Package(ModuleType):
     @tune.setter
     def tune(self, module: ModuleType) -> None:
         """Refuses the module of the same name, which Python binds here when it is imported."""
+
+    @property
+    def probe(self) -> Any:
+        """The function :func:`energytune.search.probe_map.probe`."""
+        from energytune.search.probe_map import probe
+
+        return probe
+
+    @property
+    def EnergyMap(self) -> Any:  # noqa: N802 - the name of a class
+        """The class :class:`energytune.search.EnergyMap`."""
+        from energytune.search.energy_map import EnergyMap
+
+        return EnergyMap
 
     @property
     def TuneResult(self) -> Any:  # noqa: N802 - the name of a class

@@ -47,6 +47,7 @@ def tune(
     storage: str | None = None,
     ray_address: str | None = None,
     loader_workers: int | None = None,
+    cache_budget: str | None = None,
     observers: Sequence[Observer] = (),
     progress: Progress = NO_PROGRESS,
 ) -> TuneResult:
@@ -79,6 +80,8 @@ def tune(
         storage: Optuna storage URL; None is a journal file in the run folder.
         ray_address: Ray cluster to join.
         loader_workers: Processes that load images for one trial.
+        cache_budget: Room for cached features on disk, ``"20GB"``; None is a quarter of what is
+            free.
         observers: Told of every job and event.
         progress: Told of pretraining, downloads and feature extraction.
 
@@ -119,6 +122,7 @@ def tune(
         storage=storage,
         ray_address=ray_address,
         loader_workers=loader_workers,
+        cache_budget=cache_budget,
     )
     return run_search(
         config, observers=observers, progress=progress, user_data=own_data, module=module

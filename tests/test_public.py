@@ -1,4 +1,4 @@
-"""The package's two public names are there however they are asked for."""
+"""The package's public names are there however they are asked for."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ def test_tune_is_the_function_and_not_its_module(code: str) -> None:
 def test_public_names_are_listed_and_unknown_ones_fail() -> None:
     import energytune
 
-    assert set(energytune.__all__) == {"TuneResult", "__version__", "tune"}
+    assert set(energytune.__all__) == {"EnergyMap", "TuneResult", "__version__", "probe", "tune"}
     assert set(energytune.__all__) <= set(dir(energytune))
     assert isinstance(energytune.TuneResult, type)
+    assert isinstance(energytune.EnergyMap, type)
+    assert energytune.probe.__module__ == "energytune.search.probe_map"
     with pytest.raises(AttributeError, match="tunes"):
         energytune.tunes  # noqa: B018

@@ -13,7 +13,7 @@ from energytune.cli.lines import LineDisplay
 from energytune.cli.live import LiveDisplay
 from energytune.config import SearchConfig
 
-__all__ = ["QuietConsole", "log_to", "make_console", "make_display"]
+__all__ = ["QuietConsole", "log_to", "make_console", "make_display", "make_stages"]
 
 
 class QuietConsole(Console):
@@ -52,6 +52,12 @@ def make_display(
     if console.is_terminal:
         return LiveDisplay(console, board)
     return LineDisplay(console, board, verbose)
+
+
+def make_stages(console: Console) -> LineDisplay | LiveDisplay:
+    """Returns the display of work without trials: its stages and notes, bars on a terminal."""
+    board = Board(0, 0)
+    return LiveDisplay(console, board) if console.is_terminal else LineDisplay(console, board)
 
 
 def log_to(console: Console) -> None:

@@ -46,6 +46,10 @@ class LineDisplay:
     ) -> None:
         """Ends the display."""
 
+    def note(self, text: str) -> None:
+        """Prints a line."""
+        self._say(f"Note: {text}")
+
     @contextmanager
     def stage(self, name: str, total: int | None) -> Generator[Advance, None, None]:
         """Prints a line at the start and one at the end of a stage."""

@@ -84,6 +84,10 @@ class LiveDisplay:
                 parts.append(self._bars)
         yield Group(*parts)
 
+    def note(self, text: str) -> None:
+        """Prints a line above the table; it stays."""
+        self._live.console.print(f"Note: {text}", soft_wrap=True)
+
     @contextmanager
     def stage(self, name: str, total: int | None) -> Generator[Advance, None, None]:
         """Shows a bar while the stage is open."""

@@ -45,6 +45,7 @@ class SearchOptions:
         tracking_uri: ``--tracking-uri``.
         storage: ``--storage``.
         ray_address: ``--ray-address``.
+        cache_budget: ``--cache-budget``.
     """
 
     dataset: str = "digits"
@@ -69,6 +70,7 @@ class SearchOptions:
     tracking_uri: str | None = None
     storage: str | None = None
     ray_address: str | None = None
+    cache_budget: str | None = None
 
     def to_config(self, default_space: str) -> SearchConfig:
         """Returns the settings of the search.
@@ -106,6 +108,7 @@ class SearchOptions:
             "tracking_uri": self.tracking_uri,
             "storage": self.storage,
             "ray_address": self.ray_address,
+            "cache_budget": self.cache_budget,
         }
         data = {name: value for name, value in given.items() if value is not None}
         data |= {
@@ -199,6 +202,7 @@ _COMMAND_ORDER = (
     "cpus_per_trial",
     "gpus_per_trial",
     "ray_address",
+    "cache_budget",
     "storage",
     "tracking_uri",
     "out",

@@ -83,6 +83,13 @@ def search(
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join. Default: one on this machine.")
     ] = None,
+    cache_budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Room for cached features, for example 20GB. Default: a quarter of what is free.",
+            metavar="SIZE",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document, all else on stderr.")
     ] = False,
@@ -116,6 +123,7 @@ def search(
         tracking_uri=tracking_uri,
         storage=storage,
         ray_address=ray_address,
+        cache_budget=cache_budget,
     )
     from energytune.data import get_dataset
 

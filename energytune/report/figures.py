@@ -1,11 +1,4 @@
-"""Figures of a search. Each returns a matplotlib ``Figure`` and touches no global state.
-
-Colours are those of [Okabe2008]_, which stay apart for colour-blind readers; markers tell the
-same as the colours, so that the figures also work in black and white.
-
-References:
-    .. [Okabe2008] M. Okabe, K. Ito. Color universal design (2008).
-"""
+"""Figures of a search. Each returns a matplotlib ``Figure`` and touches no global state."""
 
 from __future__ import annotations
 
@@ -13,17 +6,15 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter, SymmetricalLogLocator
 
 from energytune.errors import ConfigError
+from energytune.report.style import COLOURS, LINES, MARKERS, line_style, percent_axis, tau_axis
 from energytune.report.tables import energy_map
 from energytune.trial import TrialRecord
 
 __all__ = ["plot_curves", "plot_energy", "plot_energy_map", "plot_tau"]
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_LINES = ("-", "--", "-.", ":")
+_ACCURACY = "validation accuracy after finetuning"
 
 
 def plot_tau(records: Sequence[TrialRecord]) -> Figure:
@@ -37,7 +28,7 @@ def plot_tau(records: Sequence[TrialRecord]) -> Figure:
     """
     figure, axes = _figure()
     _scatter(axes, [(float(r.job.recipe.tau), r) for r in _complete(records)])
-    _tau_axis(axes)
+    tau_axis(axes)
     axes.set_title("Finetuned accuracy against head-probing epochs")
     return figure
 
@@ -84,11 +75,11 @@ def plot_curves(records: Sequence[TrialRecord], n_best: int = 5) -> Figure:
     for i, record in enumerate(named):
         axes.plot(
             *_curve(record),
-            color=_COLOURS[i % len(_COLOURS)],
-            linestyle=_LINES[i % len(_LINES)],
+            color=COLOURS[i % len(COLOURS)],
+            linestyle=LINES[i % len(LINES)],
             label=f"t{record.job.number:03d} {record.job.recipe.label()}",
         )
-    _accuracy_axis(axes)
+    percent_axis(axes, _ACCURACY)
     axes.set_xlabel("finetuning epoch")
     axes.set_title("Validation accuracy while finetuning")
     axes.legend(fontsize="small")
@@ -111,20 +102,14 @@ def plot_energy_map(records: Sequence[TrialRecord]) -> Figure:
     left, right = figure.subplots(1, 2)
     groups = frame.groupby(["head_arch", "label_smoothing", "reinit_depth"], sort=True)
     for i, ((head, smoothing, depth), lines) in enumerate(groups):
-        style = {
-            "color": _COLOURS[i % len(_COLOURS)],
-            "marker": _MARKERS[i % len(_MARKERS)],
-            "linestyle": _LINES[(i // len(_COLOURS)) % len(_LINES)],
-            "markersize": 3.5,
-        }
+        style = line_style(i)
         name = f"{head} ls={smoothing:g} k={depth}"
         left.plot(lines["tau"], lines["hp_train_acc"], label=name, **style)
         right.plot(lines["tau"], lines["aie"], **style)
     for axes in (left, right):
-        _tau_axis(axes)
+        tau_axis(axes)
         axes.grid(alpha=0.3)
-    left.set_ylabel("HP-train-acc")
-    left.yaxis.set_major_formatter(PercentFormatter(1.0))
+    percent_axis(left, "HP-train-acc")
     right.set_ylabel("adaptation energy (AIE)")
     figure.suptitle("Energy map: what head probing leaves to the backbone")
     figure.legend(loc="outside lower center", ncols=3, fontsize="small")
@@ -158,8 +143,8 @@ def _scatter(axes: Axes, points: Sequence[tuple[float, TrialRecord]]) -> None:
             xs,
             ys,
             label=name,
-            color=_COLOURS[i % len(_COLOURS)],
-            marker=_MARKERS[i % len(_MARKERS)],
+            color=COLOURS[i % len(COLOURS)],
+            marker=MARKERS[i % len(MARKERS)],
             alpha=0.85,
         )
     best_x, best = max(points, key=lambda point: point[1].objective or 0.0)
@@ -171,23 +156,9 @@ def _scatter(axes: Axes, points: Sequence[tuple[float, TrialRecord]]) -> None:
         edgecolors="#000000",
         label=f"best: t{best.job.number:03d}",
     )
-    _accuracy_axis(axes)
+    percent_axis(axes, _ACCURACY)
     axes.legend(fontsize="small")
 
 
 def _curve(record: TrialRecord) -> tuple[list[int], list[float]]:
     return [e.epoch for e in record.epochs], [e.valid_acc for e in record.epochs]
-
-
-def _accuracy_axis(axes: Axes) -> None:
-    axes.set_ylabel("validation accuracy after finetuning")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-
-
-def _tau_axis(axes: Axes) -> None:
-    """Makes x a log axis that shows tau = 0 as well (linear up to 1)."""
-    axes.set_xscale("symlog", base=2, linthresh=1, linscale=0.5)
-    axes.set_xlim(left=-0.3)
-    axes.xaxis.set_major_locator(SymmetricalLogLocator(base=4, linthresh=1))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda tau, _: f"{tau:g}"))
-    axes.set_xlabel("tau (head-probing epochs)")

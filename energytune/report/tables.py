@@ -27,6 +27,7 @@ TRIAL_COLUMNS = (
     "hp_valid_loss",
     "aie",
     "head_norm",
+    "pull_norm",
     "ft_valid_acc",
     "ft_train_acc",
     "best_epoch",
@@ -49,6 +50,7 @@ ENERGY_MAP_COLUMNS = (
     "hp_valid_loss",
     "aie",
     "head_norm",
+    "pull_norm",
 )
 """Columns of :func:`energy_map`."""
 
@@ -101,6 +103,7 @@ def _probe_columns(snapshot: ProbeSnapshot) -> dict[str, float]:
         "hp_valid_loss": snapshot.valid_loss,
         "aie": snapshot.aie,
         "head_norm": snapshot.head_norm,
+        "pull_norm": snapshot.pull_norm,
     }
 
 

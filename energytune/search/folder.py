@@ -35,6 +35,7 @@ _NOT_IDENTITY = {
     "loader_workers",
     "n_confirm_seeds",
     "data_root",
+    "cache_budget",
 }
 
 

@@ -169,6 +169,7 @@ class _Search:
             loader_workers=self.config.loader_workers,
             n_threads=self.config.cpus_per_trial,
             user_data=self.user_data,
+            cache_budget=self.config.cache_budget,
         )
         with self.clock.stage("pretrain"):
             bench = spec.build(self.progress)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from energytune.tracking.champion import Comparison, RegisteredModel
     from energytune.tracking.journal import TrackingJournal
     from energytune.tracking.links import deep_link
+    from energytune.tracking.map_run import log_energy_map
     from energytune.tracking.observer import TrackingObserver
     from energytune.tracking.parent import find_parent_run
     from energytune.tracking.registry import register_winner
@@ -38,6 +39,7 @@ _HOMES = {
     "find_parent_run": "parent",
     "default_uri": "store",
     "journal_path": "store",
+    "log_energy_map": "map_run",
     "register_winner": "registry",
     "serve_ui": "server",
     "start_ui": "server",
@@ -57,6 +59,7 @@ __all__ = [
     "find_parent_run",
     "default_uri",
     "journal_path",
+    "log_energy_map",
     "register_winner",
     "serve_ui",
     "start_ui",

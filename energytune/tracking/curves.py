@@ -49,6 +49,7 @@ def snapshot_points(snapshots: Iterable[ProbeSnapshot], end_ms: int, seconds: fl
             "hp/aie": shot.aie,
             "hp/valid_loss": shot.valid_loss,
             "hp/head_norm": shot.head_norm,
+            "hp/pull_norm": shot.pull_norm,
         }
         points += [(key, value, at, shot.epoch) for key, value in values.items()]
     return points

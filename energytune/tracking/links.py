@@ -13,7 +13,14 @@ UI_ADDRESS = "http://127.0.0.1:5000"
 """Where ``energytune ui`` listens unless its port is taken."""
 
 
-def deep_link(uri: str, experiment_id: str, search_id: str, *, ui_address: str = UI_ADDRESS) -> str:
+def deep_link(
+    uri: str,
+    experiment_id: str,
+    search_id: str,
+    *,
+    ui_address: str = UI_ADDRESS,
+    order_by: str = "metrics.objective",
+) -> str:
     """Returns the address that shows a search's trials as charts, best first.
 
     The chart view is named because it is empty until the table is sorted by a metric, and because
@@ -25,18 +32,19 @@ def deep_link(uri: str, experiment_id: str, search_id: str, *, ui_address: str =
         experiment_id: MLflow's id of the experiment.
         search_id: Of the search; all its runs carry it as a tag.
         ui_address: Where ``energytune ui`` shows a database.
+        order_by: What the runs are sorted by, largest first.
     """
     base = redact(uri, drop=True) if uri.startswith(("http://", "https://")) else ui_address
-    return f"{base.rstrip('/')}/{experiment_path(experiment_id, search_id)}"
+    return f"{base.rstrip('/')}/{experiment_path(experiment_id, search_id, order_by)}"
 
 
-def experiment_path(experiment_id: str, search_id: str) -> str:
+def experiment_path(experiment_id: str, search_id: str, order_by: str = "metrics.objective") -> str:
     """Returns the part of :func:`deep_link` behind the server's address."""
     query = urlencode(
         {
             "compareRunsMode": "CHART",
             "searchFilter": f"tags.`{SEARCH_TAG}` = '{search_id}'",
-            "orderByKey": "metrics.objective",
+            "orderByKey": order_by,
             "orderByAsc": "false",
         },
         quote_via=quote,

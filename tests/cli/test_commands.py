@@ -40,8 +40,11 @@ def test_version_is_the_packages(run) -> None:
 
 def test_help_names_all_commands(run) -> None:
     shown = run("--help").stdout
-    for command in ("search", "ui", "sync", "datasets", "backbones", "doctor"):
-        assert command in shown
+    for command in (
+        *("search", "probe", "diagnose", "ui", "sync", "cache", "datasets", "backbones"),
+        "doctor",
+    ):
+        assert f"  {command} " in shown
 
 
 def test_search_runs_and_tells_its_end(run, stub) -> None:

@@ -133,6 +133,22 @@ def test_a_stage_ends_when_its_work_fails() -> None:
     assert "pretraining" not in text(screen)
 
 
+def test_a_note_stays_above_the_table() -> None:
+    screen = console(True, 60)
+    with LiveDisplay(screen, Board(30, 200)) as display:
+        display.job_started(job(7, tau=8))
+        display.note("features [train] need more than " + 50 * "x")
+    shown = text(screen)
+    assert "Note: features [train] need more than " in shown
+    assert shown.rindex("Note: ") < shown.rindex("t007")
+
+
+def test_a_note_is_one_plain_line() -> None:
+    out = console(False)
+    LineDisplay(out, Board(30, 200)).note("features [train] need " + 90 * "x")
+    assert text(out) == "Note: features [train] need " + 90 * "x" + "\n"
+
+
 def test_plain_lines_one_a_trial() -> None:
     out = console(False)
     with LineDisplay(out, Board(30, 200, n_confirm=9)) as display:

@@ -41,6 +41,7 @@ EVERYTHING = SearchOptions(
     tracking_uri="http://127.0.0.1:5000",
     storage="sqlite:///study.db",
     ray_address="127.0.0.2:6379",
+    cache_budget="20GB",
 )
 
 
@@ -81,6 +82,7 @@ def test_settings_take_every_option() -> None:
         "ray_address": "127.0.0.2:6379",
         "narrow_depth": False,
         "loader_workers": None,
+        "cache_budget": "20GB",
     }
 
 

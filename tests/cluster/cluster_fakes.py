@@ -22,7 +22,9 @@ def epoch(number: int) -> EpochsDone:
     return EpochsDone((FinetuneEpoch(number, 1.0, 0.5, 1.0, 0.5),), seconds=0.0)
 
 
-PROBED = ProbeDone((ProbeSnapshot(4, 0.5, 1.0, 0.5, 1.0, 0.8, 2.0),), seconds=0.0, n_epochs_run=4)
+PROBED = ProbeDone(
+    (ProbeSnapshot(4, 0.5, 1.0, 0.5, 1.0, 0.8, 2.0, 0.5),), seconds=0.0, n_epochs_run=4
+)
 
 
 class RecordingSource:

@@ -59,3 +59,14 @@ def test_non_finite_pixels(part, value):
     images[2, 0] = value
     with pytest.raises(DataError, match=rf"the {part} split.*2 of 3 samples, the first at index 1"):
         check(**{part: split([0, 1, 2], images)})
+
+
+def test_classes_absent_from_train_are_told_with_their_counts():
+    with pytest.raises(
+        DataError, match=r"absent from train.*class 1 \(3 samples\), class 2 \(1 samples\)"
+    ):
+        check(train=split([0, 3]), valid=split([1, 1, 0]), test=split([2, 1]), n_classes=4)
+
+
+def test_a_class_that_no_split_has_is_no_harm():
+    check(train=split([0, 2]), valid=split([2]), test=split([0]), n_classes=4)

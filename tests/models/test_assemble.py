@@ -126,6 +126,78 @@ def test_a_deep_copy_is_independent(mlp: Backbone) -> None:
     assert not torch.equal(twin(images()), net(images()))
 
 
+def memory(net: nn.Module) -> dict[str, int]:
+    """Returns where every parameter and buffer lies."""
+    return {name: tensor.data_ptr() for name, tensor in net.state_dict().items()}
+
+
+def shared(backbone: Backbone, depth: int, seed: int = 0) -> TaskModel:
+    return build_model(
+        backbone, head_arch="linear", n_outputs=3, reinit_depth=depth, seed=seed, share_prefix=True
+    )
+
+
+@pytest.mark.parametrize("name", ["digits-mlp", "test_efficientnet"])
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_a_shared_prefix_lies_where_the_backbone_lies(name: str, depth: int) -> None:
+    shape = None if name == "digits-mlp" else (3, 32, 32)
+    backbone = create_backbone(name, weights="none", input_shape=shape)
+    net = shared(backbone, depth)
+    own = build_model(backbone, head_arch="linear", n_outputs=3, reinit_depth=depth, seed=0)
+    tail = {name.removeprefix("backbone.") for name in net.head_side_state()}
+    theirs, original = memory(net.backbone), memory(backbone.module)
+    assert {n for n, place in theirs.items() if place != original[n]} == tail - {
+        "head.weight",
+        "head.bias",
+    }
+    x = torch.randn(4, *backbone.input_shape)
+    assert weights_sha256(net) == weights_sha256(own)
+    assert torch.equal(net.from_features(net.features(x)), own(x))
+
+
+def test_probing_and_training_leave_a_shared_prefix_as_it_was() -> None:
+    backbone = create_backbone("test_efficientnet", weights="none", input_shape=(3, 32, 32))
+    nets = [shared(backbone, depth, seed) for depth, seed in ((1, 0), (1, 1), (2, 0))]
+    x = torch.randn(4, 3, 32, 32)
+    for net in nets:
+        net.train()  # even so BatchNorm of the prefix keeps its statistics
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, weight_decay=0.1)
+        net(x).square().sum().backward()
+        optimizer.step()
+    assert weights_sha256(backbone.module) == backbone.weights_sha256
+    assert len({weights_sha256(net) for net in nets}) == 3
+    tails = {name for net in nets[:2] for name in net.head_side_state()}
+    unchanged = {
+        n for n, t in nets[0].state_dict().items() if torch.equal(t, nets[1].state_dict()[n])
+    }
+    assert unchanged.isdisjoint(name for name in tails if name.endswith("conv_pw.weight"))
+    assert all(p.requires_grad for p in backbone.module.parameters())
+
+
+def test_a_shared_prefix_is_not_loaded_into(mlp: Backbone) -> None:
+    net = shared(mlp, 1)
+    with pytest.raises(ConfigError, match=r"share_prefix = True.*load_head_side_state"):
+        net.load_state_dict(shared(mlp, 1, seed=2).state_dict())
+    net.load_head_side_state(shared(mlp, 1, seed=2).head_side_state())
+    assert weights_sha256(mlp.module) == mlp.weights_sha256
+
+
+def test_moving_a_model_leaves_the_backbone_where_it_is(mlp: Backbone) -> None:
+    net = shared(mlp, 1).to(torch.float64)
+    assert net.backbone.blocks[0].weight.dtype == torch.float64
+    assert weights_sha256(mlp.module) == mlp.weights_sha256
+
+
+def test_a_backbone_on_another_device_is_cut_alike() -> None:
+    backbone = create_backbone("test_efficientnet", weights="none", input_shape=(3, 32, 32))
+    there = backbone.on(torch.device("meta"))
+    assert {p.device.type for p in there.module.parameters()} == {"meta"}
+    assert there.max_reinit_depth == backbone.max_reinit_depth == 5
+    names = [b.cut(b.module, 2).tail_state_names for b in (backbone, there)]
+    assert names[0] == names[1]
+    assert {p.device.type for p in backbone.module.parameters()} == {"cpu"}
+
+
 @pytest.mark.parametrize("depth", [-1, 5])
 def test_depth_out_of_range(mlp: Backbone, depth: int) -> None:
     with pytest.raises(CutError, match=rf"'digits-mlp' must lie in \[0, 4\], got {depth}"):

@@ -117,6 +117,15 @@ def test_sequential_blocks_that_are_not_the_network() -> None:
         create_backbone(Blocks(skip=True), input_shape=(6,))
 
 
+def test_blocks_with_one_shared_weight_are_not_parted() -> None:
+    own = Blocks()
+    own.blocks[2].weight = own.blocks[0].weight
+    backbone = create_backbone(own, input_shape=(6,))
+    with pytest.raises(ValueError, match=r"'blocks\.2\.weight' and 'blocks\.0\.weight' are one"):
+        build_model(backbone, head_arch="linear", n_outputs=3, reinit_depth=1, seed=0)
+    build_model(backbone, head_arch="linear", n_outputs=3, reinit_depth=3, seed=0)
+
+
 def test_own_layer_without_initialiser_is_named() -> None:
     backbone = create_backbone(Gamma(), input_shape=(6,))
     build_model(backbone, head_arch="linear", n_outputs=3, reinit_depth=0, seed=0)

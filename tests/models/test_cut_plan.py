@@ -70,6 +70,14 @@ class Shared(Net):
         return z
 
 
+class Counts(Net):
+    """Counts its inputs before the blocks, and shapes by that number what comes behind them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n_inputs = len(x)
+        return super().forward(x).reshape(n_inputs, 8)
+
+
 class LateToken(Net):
     """Reads a parameter of the stem where it is, as late class tokens do."""
 
@@ -111,9 +119,49 @@ class Functional(Net):
         return z
 
 
+class RandomStart(Net):
+    """Dropout of the network itself, before its blocks; its mode is also that of the tail."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.dropout(x, 0.5, self.training))
+
+
+class SkipInTraining(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + (self.stem(x) if self.training else 0)
+
+
+class TwoOutputsInTraining(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        z = super().forward(x)
+        return (z, z) if self.training else z  # type: ignore[return-value]
+
+
+class FailsInTraining(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            raise ValueError("no labels")
+        return super().forward(x)
+
+
+class Rows(Net):
+    """Makes two rows of every input, as nets that look at patches do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.stem(x).repeat(2, 1)
+        for block in self.blocks:
+            z = block(z)
+        return z[: len(x)] + z[len(x) :]
+
+
 @pytest.mark.parametrize(
     ("kind", "problem"),
     [
+        (RandomStart, "what comes before 'blocks.2' is random while what follows is trained"),
+        (SkipInTraining, "what comes after 'blocks.2' works otherwise in training mode"),
+        (TwoOutputsInTraining, "what comes after 'blocks.2' works otherwise in training mode"),
+        (FailsInTraining, "training what comes after 'blocks.2' fails: no labels"),
+        (Rows, "the input of 'blocks.2' has 4 rows for 2 images"),
         (Skip, "also depends on what was computed before it"),
         (Lists, "input of ListBlock at the cut is a list, no tensor"),
         (Shared, "also uses a result of 'stem."),
@@ -131,7 +179,7 @@ def test_what_cannot_be_cut_is_refused_with_the_reason(kind: type[Net], problem:
     assert net(torch.zeros(2, 6)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("kind", [Net, LateToken, Inplace])
+@pytest.mark.parametrize("kind", [Net, LateToken, Inplace, Counts])
 def test_what_can_be_cut(kind: type[Net]) -> None:
     net = kind().eval()
     planner = CutPlanner(net, (6,))
@@ -144,6 +192,7 @@ def test_what_can_be_cut(kind: type[Net]) -> None:
         assert torch.equal(cut.resume(z), net(x))
         assert torch.equal(z, kept)
         assert planner.plan(depth).copies_input is (kind is Inplace)
+        assert planner.plan(depth).batch_bound is (kind is Counts)
 
 
 def test_dropout_behind_the_blocks_trains_with_the_tail_and_only_with_it() -> None:
@@ -164,3 +213,56 @@ def test_planning_does_not_change_the_network() -> None:
     CutPlanner(net, (6,)).plan(3)
     assert all(torch.equal(net.state_dict()[name], tensor) for name, tensor in before.items())
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+class NoStages(Lists):
+    """Tells its blocks, which hand on lists, and no stages."""
+
+    def group_matcher(self, coarse: bool) -> dict[str, str]:
+        return {} if coarse else super().group_matcher(coarse)
+
+
+class Stages(Lists):
+    """Blocks that hand on lists, within two stages that hand on tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(
+            nn.Sequential(ToList(), *(ListBlock(8, 8) for _ in range(2)), FromList())
+            for _ in range(2)
+        )
+        del self.blocks
+
+    def group_matcher(self, coarse: bool) -> dict[str, str]:
+        blocks = r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.(\d+)"
+        return {"stem": r"^stem", "blocks": blocks}
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.stem(x)
+        for stage in self.stages:
+            z = stage(z)
+        return z
+
+
+class ToList(nn.Module):
+    def forward(self, z: Tensor) -> list[Tensor]:
+        return [z]
+
+
+class FromList(nn.Module):
+    def forward(self, z: list[Tensor]) -> Tensor:
+        return z[0]
+
+
+def test_stages_are_counted_where_blocks_cannot_be_parted() -> None:
+    planner = CutPlanner(Stages().eval(), (6,))
+    assert (planner.stages, planner.n_blocks, planner.max_depth) == (True, 2, 2)
+    assert planner.problem == ""
+    assert planner.plan(1).path == "stages.1"
+
+
+def test_blocks_are_counted_where_there_are_no_stages_either() -> None:
+    for kind in (NoStages, Lists):
+        planner = CutPlanner(kind().eval(), (6,))
+        assert (planner.stages, planner.n_blocks, planner.max_depth) == (False, 3, 0)
+        assert "is a list, no tensor" in planner.problem

@@ -41,6 +41,7 @@ def probe_at(epoch: int, recipe: Recipe, **changes: float) -> ProbeSnapshot:
         "valid_loss": 0.5 + 2 * left,
         "aie": 0.9 * recipe.label_smoothing + 0.9 * left,
         "head_norm": 2 + math.log1p(epoch),
+        "pull_norm": 0.5,
     }
     return ProbeSnapshot(epoch=epoch, **(numbers | changes))
 

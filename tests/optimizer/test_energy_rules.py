@@ -35,7 +35,7 @@ def probed(
         number,
         whole,
         tuple(
-            ProbeSnapshot(whole.tau >> (n - 1 - i), acc[i], 0.5, 0.7, loss, aie[i], norm)
+            ProbeSnapshot(whole.tau >> (n - 1 - i), acc[i], 0.5, 0.7, loss, aie[i], norm, 0.5)
             for i in range(n)
         ),
     )

@@ -19,7 +19,9 @@ ADAPTATION = {
 def snapshot(epoch: int) -> ProbeSnapshot:
     """A probe whose accuracy rises and whose energy falls with the epoch."""
     left = 1.0 / (1.0 + epoch)
-    return ProbeSnapshot(epoch, 1 - 0.9 * left, 2 * left, 0.8 - 0.7 * left, left + 0.5, left, 2.0)
+    return ProbeSnapshot(
+        epoch, 1 - 0.9 * left, 2 * left, 0.8 - 0.7 * left, left + 0.5, left, 2.0, 0.5
+    )
 
 
 def job(

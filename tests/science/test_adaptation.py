@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from energytune.errors import DataError
 from energytune.science import Adaptation, feature_adaptation
+from energytune.science.adaptation import streamed_adaptation
 
 
 @st.composite
@@ -79,6 +80,24 @@ def test_further_dimensions_are_flattened() -> None:
     assert feature_adaptation(before, after) == feature_adaptation(
         before.flatten(1), after.flatten(1)
     )
+
+
+@given(pairs(), st.integers(1, 7))
+def test_batch_by_batch_it_is_the_same(pair, batch_size: int) -> None:
+    batches = zip(*(torch.split(features, batch_size) for features in pair), strict=True)
+    whole = feature_adaptation(*pair).to_dict()
+    assert streamed_adaptation(batches).to_dict() == pytest.approx(whole, abs=1e-12)
+
+
+def test_a_stream_without_a_sample() -> None:
+    with pytest.raises(DataError, match="hold a sample"):
+        streamed_adaptation([])
+
+
+def test_a_pair_that_does_not_fit_in_the_middle_of_a_stream() -> None:
+    good = torch.ones(2, 3)
+    with pytest.raises(DataError, match="one shape"):
+        streamed_adaptation([(good, good), (good, good[:1])])
 
 
 def test_small_movements_of_long_vectors_are_seen() -> None:

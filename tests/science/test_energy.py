@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from energytune.errors import DataError
-from energytune.science import average_initial_energy, reserved_energy, uniform_energy
-from energytune.tasks import Multiclass
+from energytune.science import (
+    average_initial_energy,
+    energy_per_label,
+    mean_energy,
+    reserved_energy,
+    residual_norms,
+    uniform_energy,
+)
+from energytune.tasks import Multiclass, MultiLabel
 
 
 def aie(logits: torch.Tensor, targets: torch.Tensor) -> float:
@@ -102,7 +109,59 @@ def test_it_is_the_mean_of_norms_not_the_norm_of_means() -> None:
     assert average_initial_energy(residual) == pytest.approx(10 / 3, rel=1e-15)
 
 
+# labelled samples, pixels, heads
+
+
+def test_the_energy_of_one_head_is_bit_for_bit_the_mean_of_float64_norms() -> None:
+    residual = torch.randn(333, 17, generator=torch.Generator().manual_seed(0))
+    assert average_initial_energy(residual) == float(residual.double().norm(dim=1).mean())
+
+
+def test_norms_of_samples_pixels_and_heads() -> None:
+    residual = torch.randn(3, 5, 2, 4, 6, generator=torch.Generator().manual_seed(0))
+    norms = residual_norms(residual)
+    assert (norms.shape, norms.dtype) == ((3, 2, 4, 6), torch.float64)
+    by_hand = residual[1, :, 0, 3, 2].double().square().sum().sqrt()
+    torch.testing.assert_close(norms[1, 0, 3, 2], by_hand)
+
+
+def test_samples_without_a_label_are_absent() -> None:
+    residual = torch.tensor([[3.0, 4.0], [0.0, 0.0], [0.0, 0.0]])
+    assert average_initial_energy(residual, torch.tensor([True, False, True])) == 2.5
+    pixels = torch.tensor([[[1.0, 2.0], [9.0, 3.0]]])  # (1, 2, 2), unlabelled where 9
+    assert float(mean_energy(pixels, pixels != 9.0)) == 2.0
+
+
+def test_the_mean_energy_of_heads_is_that_of_each() -> None:
+    generator = torch.Generator().manual_seed(0)
+    residual = torch.randn(20, 5, 3, generator=generator)
+    labelled = torch.rand(20, generator=generator) < 0.7
+    means = mean_energy(residual_norms(residual), labelled)
+    expected = [average_initial_energy(residual[..., m], labelled) for m in range(3)]
+    torch.testing.assert_close(means, torch.tensor(expected, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("n_labels", [1, 4])
+def test_the_energy_of_an_undecided_multi_label_head(n_labels) -> None:
+    targets = (torch.arange(6).unsqueeze(1) + torch.arange(n_labels)) % 2
+    residual = MultiLabel(n_labels).residual(torch.zeros(6, n_labels), targets)
+    assert average_initial_energy(residual) == pytest.approx(math.sqrt(n_labels) / 2)
+    assert float(energy_per_label(residual, targets >= 0)) == pytest.approx(0.5)
+
+
 # errors
+
+
+@pytest.mark.parametrize(
+    "energy",
+    [
+        lambda: average_initial_energy(torch.zeros(2, 3), torch.tensor([False, False])),
+        lambda: mean_energy(torch.zeros(0)),
+    ],
+)
+def test_no_labelled_sample_has_no_energy(energy) -> None:
+    with pytest.raises(DataError, match="needs at least one, got 0"):
+        energy()
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3,), (2, 3, 4)])

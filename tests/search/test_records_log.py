@@ -14,7 +14,7 @@ def record(role: str, state: str = "COMPLETE") -> TrialRecord:
     return TrialRecord(
         Job("c0-s1000", 3, Recipe(tau=2, ft_lr=0.1), 1000, role),  # type: ignore[arg-type]
         state,  # type: ignore[arg-type]
-        snapshots=(ProbeSnapshot(2, 0.1, 2.0, 0.2, 2.1, 0.9, 1.0),),
+        snapshots=(ProbeSnapshot(2, 0.1, 2.0, 0.2, 2.1, 0.9, 1.0, 0.5),),
         epochs=(FinetuneEpoch(1, 1.0, 0.5, 1.1, 0.4),),
         finished=finished if state == "COMPLETE" else None,
     )

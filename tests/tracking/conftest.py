@@ -43,7 +43,7 @@ def make_record() -> Callable[..., TrialRecord]:
         recipe = Recipe(tau=tau, head_arch="mlp", label_smoothing=0.1, ft_lr=0.01)
         job = Job(f"t{number:03d}", number, recipe, 0, role)  # type: ignore[arg-type]
         shots = tuple(
-            ProbeSnapshot(e, 0.1 + 0.01 * i, 1.0, 0.2, 1.5, 1.2 - 0.01 * i, 3.0 + i)
+            ProbeSnapshot(e, 0.1 + 0.01 * i, 1.0, 0.2, 1.5, 1.2 - 0.01 * i, 3.0 + i, 0.5)
             for i, e in enumerate(snapshot_epochs(tau))
         )
         epochs = tuple(

@@ -50,7 +50,8 @@ def test_names_params_and_metrics_are_those_the_house_agreed_on(
     assert run["params"]["tau"] == "9"
     assert float(run["params"]["log10_tau"]) == 1.0
     assert {name for name, *_ in metrics(journal, run["uid"])} == {
-        *("hp/train_acc", "hp/valid_acc", "hp/aie", "hp/valid_loss", "hp/head_norm"),
+        *("hp/train_acc", "hp/valid_acc", "hp/aie", "hp/valid_loss"),
+        *("hp/head_norm", "hp/pull_norm"),
         *("ft/train_acc", "ft/train_loss", "ft/valid_acc", "ft/valid_loss"),
         *("ft/best_valid_acc", "ft/best_epoch", "objective", "test/accuracy", "test/loss"),
         *("adaptation/feature_distance", "adaptation/feature_cosine", "time/hp_s", "time/ft_s"),
