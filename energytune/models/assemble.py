@@ -31,9 +31,16 @@ class TaskModel(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, head: nn.Module, *, cut: Cut, spec: dict[str, Any]
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        *,
+        cut: Cut,
+        spec: dict[str, Any],
+        shares_prefix: bool = False,
     ) -> None:
         super().__init__()
+        self._shares_prefix = shares_prefix
         self.backbone = backbone
         self.head = head
         self._cut = cut
@@ -98,6 +105,26 @@ class TaskModel(nn.Module):
         tail = self._cut.tail_modules
         return None if tail is None else dense_chain((*tail, self.head))
 
+    def train(self, mode: bool = True) -> TaskModel:
+        """Sets the mode of all parts; of the head side only if others share this prefix."""
+        if self._shares_prefix:
+            self.set_probe_mode(mode)
+            return self
+        return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Loads a ``state_dict`` of the whole model.
+
+        Raises:
+            ConfigError: If others share this prefix, whose weights would change with it.
+        """
+        if self._shares_prefix:
+            raise ConfigError(
+                "This model was built with share_prefix = True, so its prefix belongs to others as "
+                "well and can't be loaded. Use load_head_side_state, or build it without sharing."
+            )
+        return super().load_state_dict(*args, **kwargs)
+
     def set_probe_mode(self, train: bool) -> None:
         """Puts the prefix into evaluation mode, and the head side into training mode or not."""
         self.training = train
@@ -116,11 +143,17 @@ class TaskModel(nn.Module):
 
 
 def build_model(
-    backbone: Backbone, *, head_arch: str, n_outputs: int, reinit_depth: int, seed: int
+    backbone: Backbone,
+    *,
+    head_arch: str,
+    n_outputs: int,
+    reinit_depth: int,
+    seed: int,
+    share_prefix: bool = False,
 ) -> TaskModel:
     """Builds the model of one trial; the backbone itself is copied, never changed.
 
-    The same arguments give bit-equal weights.
+    The same arguments give bit-equal weights, shared prefix or not.
 
     Args:
         backbone: From :func:`~energytune.models.create_backbone`.
@@ -129,13 +162,16 @@ def build_model(
         reinit_depth: Number of last blocks that are reinitialised with the architecture's own
             initialisers and join the head side, in [0, backbone.max_reinit_depth].
         seed: Seed of head and tail; the head's weights do not depend on ``reinit_depth``.
+        share_prefix: Whether only the tail is copied, and the prefix refers to the backbone's own
+            weights, frozen: for probing many tails on one prefix. Such a model can't be finetuned.
 
     Raises:
         CutError: If the backbone can't be cut there.
         UnknownNameError: If there is no such head.
     """
     head = create_head(head_arch, backbone.n_features, n_outputs, seed=derive_seed(seed, "head"))
-    module = copy.deepcopy(backbone.module)
+    memo = _shared_prefix(backbone, reinit_depth) if share_prefix else {}
+    module = copy.deepcopy(backbone.module, memo)
     cut = backbone.cut(module, reinit_depth)
     if reinit_depth:
         tail_seed = derive_seed(seed, "tail")
@@ -147,9 +183,25 @@ def build_model(
         "n_outputs": n_outputs,
         "reinit_depth": reinit_depth,
     }
-    model = TaskModel(module, head, cut=cut, spec=spec)
+    model = TaskModel(module, head, cut=cut, spec=spec, shares_prefix=share_prefix)
     model.eval()
     return model
+
+
+def _shared_prefix(backbone: Backbone, depth: int) -> dict[int, Any]:
+    """Returns a memo for ``deepcopy`` by which the prefix keeps the backbone's memory.
+
+    Parameters become new ones without gradient over the same memory, so that no optimiser changes
+    them and moving a model to another device leaves the backbone where it is.
+    """
+    tail = backbone.cut(backbone.module, depth).tail_state_names
+    return {
+        id(tensor): nn.Parameter(tensor.detach(), requires_grad=False)
+        if isinstance(tensor, nn.Parameter)
+        else tensor.detach()
+        for name, tensor in backbone.module.state_dict(keep_vars=True).items()
+        if name not in tail
+    }
 
 
 def rebuild_model(spec: dict[str, Any]) -> TaskModel:

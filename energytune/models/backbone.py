@@ -1,4 +1,4 @@
-"""Backbones by name: embedded, from timm, or a user's own module."""
+"""Backbones by name: embedded, from timm or torchvision, or a user's own module."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import copy
 import fnmatch
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +15,15 @@ import torch
 from torch import nn
 
 from energytune.config import InputConfig
-from energytune.errors import ConfigError, CutError, MissingDataError
+from energytune.errors import ConfigError, CutError
 from energytune.models.checkpoints import load_checkpoint
 from energytune.models.cut import Cut, NoTail, SequentialCut, check_depth, sequential_blocks
 from energytune.models.cut_plan import CutPlanner
 from energytune.models.hook_cut import HookCut
 from energytune.models.networks import EMBEDDED_BACKBONES, FlatOutput
-from energytune.models.reinit import seeded
+from energytune.models.sources import all_names, named_source, own_source
+from energytune.models.torchvision_backbones import PREFIX
+from energytune.models.verify_cut import check_ties
 
 __all__ = ["Backbone", "Weights", "create_backbone", "list_backbones", "weights_sha256"]
 
@@ -72,8 +74,19 @@ class Backbone:
     def _planner(self) -> CutPlanner:
         return CutPlanner(self.module, self.input_shape)
 
+    def on(self, device: torch.device) -> Backbone:
+        """Returns this backbone with a copy of its module on ``device``, its cuts found already.
+
+        Models that share a frozen prefix (``build_model(..., share_prefix=True)``) share it where
+        it is, so for many of them on a GPU the backbone goes there first.
+        """
+        twin = replace(self, module=copy.deepcopy(self.module).to(device))
+        if sequential_blocks(self.module) is None:
+            twin.__dict__["_planner"] = self._planner
+        return twin
+
     def cut(self, module: nn.Module, depth: int) -> Cut:
-        """Returns the cut of ``module`` (a copy of this one's) before its last ``depth`` blocks.
+        """Returns the cut of ``module`` (this one's or a copy) before its last ``depth`` blocks.
 
         Raises:
             CutError: If it can't be cut there.
@@ -81,9 +94,11 @@ class Backbone:
         if depth == 0:
             return NoTail(module)
         check_depth(self.name, depth, self.max_reinit_depth, self.cut_problem)
-        if sequential_blocks(self.module) is not None:
-            return SequentialCut(module, depth)
         try:
+            if sequential_blocks(self.module) is not None:
+                cut = SequentialCut(module, depth)
+                check_ties(module, cut.tail_state_names)
+                return cut
             return HookCut(module, self._planner.plan(depth))
         except CutError as refused:
             raise CutError(
@@ -103,14 +118,15 @@ def create_backbone(
     """Creates a backbone.
 
     Args:
-        name: Name of an embedded or a timm model, or a user's own module. That is copied; its
-            weights are taken as they are, whatever ``weights`` says.
+        name: Name of an embedded model, a timm model, or one of torchvision's
+            (``torchvision/resnet18``); or a user's own module. That is copied; its weights are
+            taken as they are, whatever ``weights`` says.
         weights: ``"default"``: the weights that belong to the name, downloaded if need be;
             ``"none"``: random ones. Without effect if ``checkpoint`` is given.
         checkpoint: File with the weights (safetensors, or PyTorch's format without pickled code).
         seed: Seed of random weights.
         input_shape: Shape of one input without the batch. Needed for a user's own module; for a
-            timm model, only if it differs from the size that the model was made for.
+            named one, only if it differs from the size that the model was made for.
 
     Raises:
         UnknownNameError: If there is no such backbone.
@@ -120,60 +136,36 @@ def create_backbone(
     """
     if weights not in ("default", "none"):
         raise ConfigError(f"weights must be 'default' or 'none', got {weights!r}.")
-    random = checkpoint is not None or weights == "none"
-    images: InputConfig | None = None
-    fresh: Callable[[], nn.Module] | None = None
     if isinstance(name, nn.Module):
-        if input_shape is None:
-            raise ConfigError(
-                f"input_shape must be given with your own module ({type(name).__name__}): the "
-                "shape of one input without the batch, for example (3, 224, 224)."
-            )
-        module = copy.deepcopy(name).cpu()
-        label = f"custom:{type(name).__name__}"
-    elif name in EMBEDDED_BACKBONES:
-        if not random:
-            raise MissingDataError(
-                f"There are no weights to download for the embedded backbone {name!r}: a search "
-                "pretrains it on first use. Pass --checkpoint FILE, or --weights none."
-            )
-        fresh = EMBEDDED_BACKBONES[name]
-        embedded = EMBEDDED_BACKBONES[name]()
-        input_shape = (embedded.n_inputs,)
-        module, label = seeded(fresh, seed), name
+        source = own_source(name, input_shape)
     else:
-        from energytune.models import timm_backbones as timm_side
-
-        options = timm_side.timm_options(name, input_shape, frozenset(EMBEDDED_BACKBONES))
-        fresh = partial(timm_side.build_timm, name, options)
-        module = seeded(fresh, seed) if random else timm_side.load_timm(name, options)
-        images = timm_side.input_config(module, input_shape)
-        input_shape, label = images.size, name
+        random = checkpoint is not None or weights == "none"
+        source = named_source(name, input_shape, random=random, seed=seed)
+    module, shape = source.module, tuple(source.input_shape)
     info = load_checkpoint(checkpoint, module).to_dict() if checkpoint is not None else {}
-    module, n_features = _pooled(module.eval(), input_shape, label)
-    if fresh is None:
-        _check_sequential(module, input_shape, label)
+    module, n_features = _pooled(module.eval(), shape, source.label)
+    if isinstance(name, nn.Module):
+        _check_sequential(module, shape, source.label)
     return Backbone(
-        name=label,
+        name=source.label,
         module=module,
         weights_sha256=weights_sha256(module),
-        input_config=images,
+        input_config=source.images,
         n_features=n_features,
-        input_shape=tuple(input_shape),
+        input_shape=shape,
         checkpoint_info=info,
-        fresh=fresh,
+        fresh=source.fresh,
     )
 
 
 def list_backbones(pattern: str | None = None) -> list[str]:
-    """Returns names of backbones, embedded ones first, then timm's.
+    """Returns names of backbones, embedded ones first, then timm's, then torchvision's.
 
     Args:
         pattern: Part of the name, or a shell pattern (``resnet*``); None: all of them.
     """
-    from energytune.models.timm_backbones import timm_names
-
-    names = [*sorted(EMBEDDED_BACKBONES), *sorted(timm_names())]
+    own, others = sorted(EMBEDDED_BACKBONES), all_names() - EMBEDDED_BACKBONES.keys()
+    names = [*own, *sorted(others, key=lambda name: (name.startswith(PREFIX), name))]
     if pattern is None:
         return names
     wanted = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
@@ -196,7 +188,7 @@ def _pooled(module: nn.Module, input_shape: tuple[int, ...], label: str) -> tupl
     """Returns the module, made to return (N, D), and D; found by running it on one input."""
     try:
         output = module(torch.zeros(2, *input_shape))
-    except (RuntimeError, ValueError, TypeError, IndexError) as failure:
+    except (AssertionError, RuntimeError, ValueError, TypeError, IndexError) as failure:
         raise ConfigError(
             f"Backbone {label!r} does not take inputs of shape {tuple(input_shape)}: {failure}"
         ) from failure

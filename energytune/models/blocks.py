@@ -3,7 +3,8 @@
 A block is one fine group of timm's ``group_matcher(coarse=False)``, the grouping that timm uses
 for layer-wise learning rates: a residual block, a transformer block. Stems are no blocks, and
 neither are groups without a weight matrix (norms) or behind the last block (``conv_head``,
-``fc_norm``, a classifier): these belong to whatever stands before or behind them.
+``fc_norm``, a classifier): these belong to whatever stands before or behind them. torchvision's
+families, which have no such method, are grouped by a table.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from torch import nn
 
 from energytune.errors import CutError
+from energytune.models.block_tables import block_table
 from energytune.models.networks import FlatOutput
 
 __all__ = ["BlockLayout", "block_layout"]
@@ -74,18 +76,20 @@ class BlockLayout:
         return self._spans.get(path, (-1, -1))[0]
 
 
-def block_layout(module: nn.Module) -> BlockLayout:
+def block_layout(module: nn.Module, *, coarse: bool = False) -> BlockLayout:
     """Returns which parameter belongs to which block.
 
     Args:
-        module: A timm model, or a torchvision ResNet.
+        module: A timm or torchvision model, a ResNet, or a module with its own ``group_matcher``.
+        coarse: Whether whole stages are wanted in place of blocks; a network that tells only one
+            grouping gives that one.
 
     Raises:
         CutError: If the module does not tell its blocks.
     """
     if isinstance(module, FlatOutput):
         raise CutError("its output is not (N, D), and what is flattened has no blocks")
-    ordinal_of, is_stem = _matcher(module)
+    ordinal_of, is_stem = _matcher(module, coarse)
     shapes = {name: parameter.ndim for name, parameter in module.named_parameters()}
     ordinals = {name: ordinal_of(name) for name in shapes}
     numbers: dict[Ordinal, int] = {}
@@ -104,11 +108,16 @@ def block_layout(module: nn.Module) -> BlockLayout:
     return BlockLayout(group_of, tuple(sorted(blocks)))
 
 
-def _matcher(module: nn.Module) -> tuple[Callable[[str], Ordinal], Callable[[str], bool]]:
+def _matcher(
+    module: nn.Module, coarse: bool
+) -> tuple[Callable[[str], Ordinal], Callable[[str], bool]]:
     """Returns functions from a parameter's name to its ordinal, and to whether it is stem."""
-    if hasattr(module, "group_matcher"):
+    matcher: Any
+    if (table := block_table(module, coarse=coarse)) is not None:
+        matcher = table
+    elif hasattr(module, "group_matcher"):
         grouper: Any = module.group_matcher
-        matcher = grouper(coarse=False)
+        matcher = grouper(coarse=coarse)
     elif all(hasattr(module, name) for name in ("conv1", "layer1", "layer2", "layer3", "layer4")):
         matcher = {"stem": r"^conv1|bn1", "blocks": r"^layer(\d+)\.(\d+)"}
     else:

@@ -7,29 +7,18 @@ stage that begins with it.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from energytune.errors import CutError
 from energytune.models.blocks import BlockLayout, block_layout
-from energytune.models.trace import (
-    Recording,
-    Step,
-    record,
-    resume_at,
-    stop_at,
-    watch,
-)
+from energytune.models.trace import Recording, Step, record, watch
+from energytune.models.verify_cut import noise_image, verify_cut
 
 __all__ = ["CutPlan", "CutPlanner", "tail_state_names"]
-
-_NOISE = 0.02
-"""Standard deviation added to every weight while a cut is tested. Blocks often start with a
-branch scaled by zero, through which a wrong cut would not show."""
 
 Side = Literal["prefix", "tail"]
 
@@ -45,6 +34,8 @@ class CutPlan:
         recording: How to get to the cut with an input of the usual shape.
         z_shape: Shape of what flows through the cut, without the batch.
         copies_input: Whether the tail changes its input in place, so that it needs a copy.
+        batch_bound: Whether the forward pass counts its inputs before the cut and uses that number
+            behind it, so that as many inputs must be on record as are resumed.
     """
 
     path: str
@@ -53,12 +44,18 @@ class CutPlan:
     recording: Recording
     z_shape: torch.Size
     copies_input: bool
+    batch_bound: bool
 
 
 class CutPlanner:
     """Finds and tests the cuts of one network.
 
+    A network whose last block can't be cut off, as within DenseNet's dense blocks, is cut between
+    whole stages if that holds; its depths then count stages.
+
     Attributes:
+        n_blocks: Number of blocks, or stages; 0 if the network does not tell them.
+        stages: Whether whole stages are counted.
         max_depth: Number of last blocks up to which a cut was found.
         problem: Why there are not more; empty if every block can be cut off.
     """
@@ -69,21 +66,49 @@ class CutPlanner:
         self._shape = input_shape
         self._plans: dict[int, CutPlan] = {}
         self._paths: list[str] = []
-        self.problem = ""
+        self.n_blocks, self.stages, self.max_depth = 0, False, 0
         try:
-            self._layout = block_layout(module)
-            self._steps = watch(module, _noise_image(1, input_shape, seed=0))
-            for first_group in reversed(self._layout.blocks):
-                self._paths.append(_find_cut(self._layout, self._steps, first_group))
+            fine = block_layout(module)
+            self._steps = watch(module, noise_image(1, input_shape, seed=0))
         except CutError as refused:
             self.problem = str(refused)
-        self.max_depth = len(self._paths)
+            return
+        self.problem = self._search(fine)
+        if self.max_depth == 0:
+            self._try_stages(fine)
+
+    def _try_stages(self, fine: BlockLayout) -> None:
+        """Counts stages in place of the blocks of ``fine``, if they can be parted."""
+        try:
+            coarse = block_layout(self._module, coarse=True)
+        except CutError:
+            return
+        if coarse.group_of == fine.group_of:
+            return
+        problem = self._search(coarse)
+        if self.max_depth:
+            self.stages, self.problem = True, problem
+        else:
+            self.n_blocks = len(fine.blocks)
+
+    def _search(self, layout: BlockLayout) -> str:
+        """Looks for cuts between the blocks of ``layout``; returns why there are not more."""
+        self._layout = layout
+        self._plans, self._paths, self.max_depth = {}, [], 0
+        self.n_blocks = len(layout.blocks)
+        problem = ""
+        try:
+            for first_group in reversed(layout.blocks):
+                self._paths.append(_find_cut(layout, self._steps, first_group))
+        except CutError as refused:
+            problem = str(refused)
         if self._paths:
             try:
                 self.plan(1)
+                self.max_depth = len(self._paths)
             except CutError as refused:
-                self.max_depth = 0
-                self.problem = str(refused)
+                problem = str(refused)
+        return problem
 
     def plan(self, depth: int) -> CutPlan:
         """Returns the tested cut before the last ``depth`` blocks, 1 <= depth <= max_depth.
@@ -96,11 +121,19 @@ class CutPlanner:
             first_group = self._layout.blocks[-depth]
             names = tail_state_names(self._module, self._layout, first_group)
             modules = _tail_modules(self._module, self._layout, self._steps, path, first_group)
-            copies_input = _test_cut(self._module, path, names, self._shape)
+            traits = verify_cut(self._module, path, names, modules, self._shape)
             cut = self._module.get_submodule(path)
             with torch.no_grad():
-                recording, z = record(self._module, cut, _noise_image(1, self._shape, seed=0))
-            self._plans[depth] = CutPlan(path, names, modules, recording, z.shape[1:], copies_input)
+                recording, z = record(self._module, cut, noise_image(1, self._shape, seed=0))
+            self._plans[depth] = CutPlan(
+                path,
+                names,
+                modules,
+                recording,
+                z.shape[1:],
+                copies_input=traits.copies_input,
+                batch_bound=traits.batch_bound,
+            )
         return self._plans[depth]
 
 
@@ -150,62 +183,3 @@ def _tail_modules(
         for path, _ in module.named_modules()
         if layout.first_group(path) >= first_group or path in runs_later
     )
-
-
-def _test_cut(
-    module: nn.Module, path: str, tail_names: frozenset[str], shape: tuple[int, ...]
-) -> bool:
-    """Tests a cut by resuming with a stored input while another image is on record.
-
-    The output must be exactly that of the stored input, and no parameter of the prefix may act
-    on it through what was recorded.
-
-    Returns:
-        Whether the tail changes its input in place.
-
-    Raises:
-        CutError: If the cut does not hold.
-    """
-    subject = copy.deepcopy(module).eval()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in subject.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=_NOISE)
-    for parameter in subject.parameters():
-        parameter.requires_grad_(True)
-    cut = subject.get_submodule(path)
-    images = _noise_image(2, shape, seed=1)
-    # all with gradients: without them attention runs other kernels, equal only up to rounding
-    expected = subject(images)
-    z = stop_at(subject, cut, images).detach()
-    recording, _ = record(subject, cut, _noise_image(1, shape, seed=2))
-    stored = z.clone()
-    version = stored._version
-    try:
-        output = resume_at(subject, cut, stored, recording)
-    except (RuntimeError, ValueError, IndexError) as failure:
-        raise CutError(f"resuming at {path!r} fails: {failure}") from failure
-    if not torch.equal(output, expected):
-        raise CutError(f"what comes after {path!r} also depends on what was computed before it")
-    before = {name: p for name, p in subject.named_parameters() if name not in tail_names}
-    if used := _reached(output, before):
-        # read where it is, a parameter is up to date (a class token); a recorded value is not
-        detached = resume_at(subject, cut, z.clone(), recording.detach())
-        if stale := sorted(used - _reached(detached, before)):
-            raise CutError(f"what comes after {path!r} also uses a result of {stale[0]!r}")
-    return bool(stored._version != version)
-
-
-def _reached(output: Tensor, parameters: dict[str, nn.Parameter]) -> set[str]:
-    """Returns the names of the parameters on which ``output`` depends."""
-    if not parameters or not output.requires_grad:
-        return set()
-    gradients = torch.autograd.grad(
-        output.square().sum(), list(parameters.values()), allow_unused=True
-    )
-    return {name for name, grad in zip(parameters, gradients, strict=True) if grad is not None}
-
-
-def _noise_image(n_images: int, shape: tuple[int, ...], seed: int) -> Tensor:
-    """Returns standard normal inputs, (n_images, *shape) float32."""
-    return torch.randn(n_images, *shape, generator=torch.Generator().manual_seed(seed))

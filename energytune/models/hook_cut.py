@@ -11,6 +11,9 @@ from energytune.models.trace import Recording, record, resume_at, stop_at
 
 __all__ = ["HookCut"]
 
+_N_BATCH_SIZES = 2
+"""Of a cut that is bound to the batch size, recordings for so many are kept: full and last."""
+
 
 class HookCut:
     """A network stopped at the input of one of its modules, and resumed there.
@@ -32,6 +35,7 @@ class HookCut:
         self._tail_modules = [module.get_submodule(path) for path in sorted(plan.tail_modules)]
         self._known_inputs = {plan.recording.x.shape[1:]}
         self._recordings: dict[torch.Size, Recording] = {plan.z_shape: plan.recording}
+        self._by_batch: dict[torch.Size, Recording] = {}
 
     def prefix(self, x: Tensor) -> Tensor:
         """Returns what flows through the cut, (N, ...); stops there.
@@ -62,9 +66,23 @@ class HookCut:
         if recording.x.device != z.device:
             recording = recording.to(z.device)
             self._recordings[z.shape[1:]] = recording
+        if self._plan.batch_bound:
+            recording = self._at_batch_size(z, recording)
         if self._plan.copies_input:
             z = z.clone()
         return resume_at(self._module, self._cut, z, recording)
+
+    def _at_batch_size(self, z: Tensor, recording: Recording) -> Recording:
+        """Returns a recording of as many inputs as there are in ``z``; runs the prefix if new."""
+        known = self._by_batch.pop(z.shape, None)
+        if known is None or known.x.device != z.device:
+            x = recording.x.expand(len(z), *recording.x.shape[1:])
+            with torch.no_grad():
+                known, _ = record(self._module, self._cut, x)
+        self._by_batch[z.shape] = known
+        while len(self._by_batch) > _N_BATCH_SIZES:
+            del self._by_batch[next(iter(self._by_batch))]
+        return known
 
     def train_tail(self, train: bool) -> None:
         """Puts the prefix into evaluation mode and the tail into training mode or not."""

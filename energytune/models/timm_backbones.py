@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
-import urllib.request
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,14 +11,9 @@ from torch import nn
 
 from energytune.config import InputConfig
 from energytune.errors import ConfigError, MissingDataError, unknown_name
+from energytune.models.reach import WAYS_OUT, unreachable
 
 __all__ = ["build_timm", "input_config", "load_timm", "timm_names", "timm_options"]
-
-_REACH_TIMEOUT_S = 3.0
-_WAYS_OUT = (
-    "Get the weights on another machine and pass --checkpoint FILE, or start from random weights "
-    "with --weights none."
-)
 
 
 @cache
@@ -68,10 +60,20 @@ def timm_options(
 
 
 def build_timm(name: str, options: dict[str, Any]) -> nn.Module:
-    """Returns the architecture with random weights from the global generator."""
+    """Returns the architecture with random weights from the global generator.
+
+    Raises:
+        ConfigError: If it can't be built with these options, such as an image size.
+    """
     import timm
 
-    module: nn.Module = timm.create_model(name, pretrained=False, **options)
+    try:
+        module: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except (AssertionError, RuntimeError, ValueError, TypeError) as failure:
+        raise ConfigError(
+            f"Backbone {name!r} can't be built with {options}: {failure}. Use the input size that "
+            "it was made for."
+        ) from failure
     return module
 
 
@@ -89,15 +91,15 @@ def load_timm(name: str, options: dict[str, Any]) -> nn.Module:
     if config is None or not config.has_weights:
         raise MissingDataError(
             f"There are no pretrained weights for backbone {name!r}. Choose a name with a tag "
-            f"(`energytune backbones {name.split('.')[0]}`). {_WAYS_OUT}"
+            f"(`energytune backbones {name.split('.')[0]}`). {WAYS_OUT}"
         )
     overlay = None
     if cached := _cached_file(config):
         overlay = {"file": cached}
-    elif reason := _unreachable(_source_url(config)):
+    elif reason := _offline(config):
         raise MissingDataError(
             f"The weights of backbone {name!r} are not on this machine, and "
-            f"{urlsplit(_source_url(config)).hostname} can't be reached ({reason}). {_WAYS_OUT}"
+            f"{urlsplit(_source_url(config)).hostname} can't be reached ({reason}). {WAYS_OUT}"
         )
     try:
         module: nn.Module = timm.create_model(
@@ -107,7 +109,7 @@ def load_timm(name: str, options: dict[str, Any]) -> nn.Module:
         reason = str(failure).splitlines()[0] if str(failure) else type(failure).__name__
         where = f"loaded from {cached}" if cached else "downloaded"
         raise MissingDataError(
-            f"The weights of backbone {name!r} could not be {where}: {reason}. {_WAYS_OUT}"
+            f"The weights of backbone {name!r} could not be {where}: {reason}. {WAYS_OUT}"
         ) from failure
     return module
 
@@ -158,32 +160,10 @@ def _source_url(config: Any) -> str:
     return str(config.url)
 
 
-def _unreachable(url: str) -> str:
-    """Returns why a server can't be reached within seconds, "" if it can.
-
-    Looking up a name has no time limit of its own, so this waits for a thread.
-    """
+def _offline(config: Any) -> str:
+    """Returns why the weights can't be asked for, "" if they can."""
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
+    if config.hf_hub_id and constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    parts = urlsplit(url)
-    scheme, host = parts.scheme or "https", parts.hostname or ""
-    proxy = urllib.request.getproxies().get(scheme)
-    if proxy and not urllib.request.proxy_bypass(host):
-        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-        scheme, host = parts.scheme or "http", parts.hostname or ""
-    port = parts.port or (443 if scheme == "https" else 80)
-    outcome = [f"no answer in {_REACH_TIMEOUT_S:g} s"]
-
-    def connect() -> None:
-        try:
-            with socket.create_connection((host, port), timeout=_REACH_TIMEOUT_S):
-                outcome[0] = ""
-        except OSError as failure:
-            outcome[0] = str(failure)
-
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(_REACH_TIMEOUT_S)
-    return outcome[0]
+    return unreachable(_source_url(config))

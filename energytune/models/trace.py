@@ -28,7 +28,7 @@ class Recording:
     """What a forward pass computed before it reached the cut.
 
     Attributes:
-        x: The input of the network, of batch size 1.
+        x: The input of the network, of batch size 1 unless the cut is bound to another.
         outputs: By path, the outputs of each call that had ended before the cut and was not made
             by another such call; in order.
     """
@@ -80,7 +80,7 @@ def watch(module: nn.Module, x: Tensor) -> list[Step]:
 
 
 def record(module: nn.Module, cut: nn.Module, x: Tensor) -> tuple[Recording, Tensor]:
-    """Runs the network on ``x`` (1, ...) in evaluation mode up to the cut and records it.
+    """Runs the network on ``x`` (N, ...) in evaluation mode up to the cut and records it.
 
     Returns:
         The recording, and what flowed through the cut.
@@ -129,8 +129,8 @@ def stop_at(module: nn.Module, cut: nn.Module, x: Tensor) -> Tensor:
 def resume_at(module: nn.Module, cut: nn.Module, z: Tensor, recording: Recording) -> Tensor:
     """Returns the network's output as if ``z`` had just flowed into ``cut``.
 
-    The forward pass runs on the recorded input of batch size 1, modules before the cut give back
-    what was recorded, so that only what comes after the cut costs time.
+    The forward pass runs on the recorded input, as a rule of batch size 1, and modules before the
+    cut give back what was recorded, so that only what comes after the cut costs time.
     """
     parts = {path: module.get_submodule(path) for path in recording.outputs}
     own = {
