@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from energytune.errors import DataError
-from energytune.tasks import Multiclass
+from energytune.tasks import Task
 
 __all__ = ["HeldOut", "Split", "Splits", "TensorSplit"]
 
@@ -171,7 +171,7 @@ class Splits:
     train: Split
     valid: Split
     test: HeldOut
-    task: Multiclass
+    task: Task
     class_names: tuple[str, ...]
     fingerprint: str
     protocol: str

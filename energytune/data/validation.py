@@ -25,7 +25,8 @@ def validate_splits(
 
     Raises:
         DataError: A split is empty, training data have one class only, a label is out of
-            [0, n_classes), or a pixel is not finite.
+            [0, n_classes), a class of valid or test is absent from train, or a pixel is not
+            finite.
     """
     parts = {
         f"the {part} split of dataset {name!r}": split
@@ -41,8 +42,34 @@ def validate_splits(
         )
     for where, split in parts.items():
         check_targets(split.targets, n_classes, where)
+    _check_present(parts, set(present), name)
+    for where, split in parts.items():
         if isinstance(split, TensorSplit):
             check_images(split.images, where)
+
+
+def _check_present(parts: dict[str, Split], present: set[int], name: str) -> None:
+    """Checks that each class of valid and test has a training sample.
+
+    A class that is in no split is no harm: its logit is never asked for.
+
+    Raises:
+        DataError: One has none; names all such classes with their counts.
+    """
+    absent: dict[int, int] = {}
+    for split in parts.values():
+        classes, counts = torch.unique(split.targets, return_counts=True)
+        for label, count in zip(classes.tolist(), counts.tolist(), strict=True):
+            if label not in present:
+                absent[label] = absent.get(label, 0) + count
+    if not absent:
+        return
+    told = ", ".join(f"class {label} ({count} samples)" for label, count in sorted(absent.items()))
+    raise DataError(
+        f"Classes absent from train: the training split of dataset {name!r} has no sample of "
+        f"{told}, which are in valid or test. No head can learn them: add training samples, or "
+        "remove these classes from the other splits."
+    )
 
 
 def check_not_empty(n_samples: int, where: str) -> None:

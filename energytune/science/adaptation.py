@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+import torch
 from torch import Tensor
 
 from energytune.errors import DataError
 
-__all__ = ["Adaptation", "feature_adaptation"]
+__all__ = ["Adaptation", "feature_adaptation", "streamed_adaptation"]
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,41 @@ def feature_adaptation(features_before: Tensor, features_after: Tensor) -> Adapt
     Raises:
         DataError: If the shapes differ or there is no sample.
     """
-    if features_before.shape != features_after.shape or features_before.shape[:1] in ((), (0,)):
-        raise DataError(
-            "Features before and after finetuning must have one shape (N, ...) with N >= 1, "
-            f"got {tuple(features_before.shape)} and {tuple(features_after.shape)}."
-        )
+    return streamed_adaptation([(features_before, features_after)])
+
+
+def streamed_adaptation(batches: Iterable[tuple[Tensor, Tensor]]) -> Adaptation:
+    """Returns what :func:`feature_adaptation` returns, from one batch after the other.
+
+    Args:
+        batches: Pairs (z_0, z_T) of shape (B, ...), B >= 1, that together hold every sample once.
+
+    Raises:
+        DataError: If the shapes of a pair differ or there is no sample.
+    """
+    totals, n_samples = torch.zeros(4, dtype=torch.float64), 0
+    for features_before, features_after in batches:
+        if features_before.shape != features_after.shape or features_before.shape[:1] in ((), (0,)):
+            raise DataError(
+                "Features before and after finetuning must have one shape (N, ...) with N >= 1, "
+                f"got {tuple(features_before.shape)} and {tuple(features_after.shape)}."
+            )
+        totals += _sums(features_before, features_after).cpu()
+        n_samples += len(features_before)
+    if n_samples == 0:
+        raise DataError("Features before and after finetuning must hold a sample, got none.")
+    distance, cosine, dot, norm = (totals / n_samples).tolist()
+    return Adaptation(
+        feature_distance=distance, feature_cosine=cosine, feature_dot=dot, feature_norm=norm
+    )
+
+
+def _sums(features_before: Tensor, features_after: Tensor) -> Tensor:
+    """Returns the sums over samples of distance, cosine, dot product and norm, (4,) float64."""
     before = features_before.double().flatten(1)
     after = features_after.double().flatten(1)
     dot = (before * after).sum(dim=1)
     norms = before.norm(dim=1) * after.norm(dim=1)
     cosine = (dot / norms).where(norms > 0, 0.0).clamp(-1.0, 1.0)
-    return Adaptation(
-        feature_distance=float((after - before).norm(dim=1).mean()),
-        feature_cosine=float(cosine.mean()),
-        feature_dot=float(dot.mean()),
-        feature_norm=float(after.norm(dim=1).mean()),
-    )
+    distance = (after - before).norm(dim=1)
+    return torch.stack([distance, cosine, dot, after.norm(dim=1)]).sum(dim=1)
