@@ -71,13 +71,17 @@ def test_every_command_exists_with_its_options(words: list[str]) -> None:
     group = the_command_line()
     name, *rest = words[1:]
     assert name in group.commands
-    known = {option for parameter in group.commands[name].params for option in parameter.opts}
+    command = group.commands[name]
+    if isinstance(command, TyperGroup):
+        command = command.commands[rest[0]]
+    known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in rest if word.startswith("-")} <= known
 
 
 def test_several_commands_are_shown() -> None:
     names = {words[1] for words in commands()}
-    assert {"search", "sync", "ui", "datasets", "backbones", "doctor"} <= names
+    assert {"search", "probe", "diagnose", "cache", "sync", "ui", "datasets"} <= names
+    assert {"backbones", "doctor"} <= names
 
 
 def test_the_python_example_has_ten_lines_and_uses_what_there_is() -> None:

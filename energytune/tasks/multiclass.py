@@ -15,6 +15,7 @@ from energytune.tasks.softmax import (
     cross_entropy_of_heads,
     pull_at_label,
     smooth_one_hot,
+    softmax_of_classes,
     subtract_uniform,
 )
 
@@ -92,7 +93,7 @@ class Multiclass:
             label_smoothing: eps in [0, 1), or one a head, (M,).
             out: Written to; may be ``logits`` itself.
         """
-        probs = torch.softmax(logits.detach(), dim=1, out=out)
+        probs = softmax_of_classes(logits.detach(), out)
         scaled, at_label = subtract_uniform(probs, label_smoothing, 1.0 / max(len(targets), 1))
         return pull_at_label(scaled, targets, at_label)
 

@@ -17,8 +17,28 @@ __all__ = [
     "cross_entropy_of_heads",
     "pull_at_label",
     "smooth_one_hot",
+    "softmax_of_classes",
     "subtract_uniform",
 ]
+
+
+_FEW_CLASSES = 16
+_FEW_LABELS = 4096
+"""Labels times heads up to which one scatter is faster than moving rows of heads."""
+
+
+def softmax_of_classes(logits: Tensor, out: Tensor | None = None) -> Tensor:
+    """Returns the softmax along dimension 1.
+
+    Args:
+        logits: (N, K, ...).
+        out: Written to; may be ``logits`` itself.
+    """
+    if logits.ndim == 2 and logits.shape[1] <= _FEW_CLASSES:
+        # torch's kernel for a last dimension is slow where that is short
+        wide = None if out is None else out.unsqueeze(-1)
+        return torch.softmax(logits.unsqueeze(-1), dim=1, out=wide).squeeze(-1)
+    return torch.softmax(logits, dim=1, out=out)
 
 
 def smooth_one_hot(
@@ -103,6 +123,11 @@ def pull_at_label(probs: Tensor, classes: Tensor, pull: Smoothing) -> Tensor:
     Returns:
         ``probs``.
     """
+    if classes.ndim == 1 and probs[:, 0].numel() <= _FEW_LABELS:
+        shape = (len(classes), 1, *probs.shape[2:])
+        index = align_heads(classes, probs.ndim).expand(shape)
+        source = -pull.expand(shape) if isinstance(pull, Tensor) else probs.new_full(shape, -pull)
+        return probs.scatter_add_(1, index, source)  # one term a place: always the same sum
     if classes.ndim == 1:
         # by far the fastest where many heads share a label: whole rows of heads are moved
         rows = torch.arange(len(classes), device=classes.device)

@@ -97,7 +97,7 @@ class DenseGroup:
         settings.next_step()
         logits = self.logits(inputs)
         pull = self._task.loss_gradient(logits, targets, settings.label_smoothing)
-        pull = pull.permute(2, 0, 1)  # (M, B, K)
+        pull = self._through_last(pull.permute(2, 0, 1))  # (M, B, K)
         for index in reversed(range(len(self._layers))):
             layer = self._layers[index]
             before = self._pull_before(index, pull)
@@ -129,7 +129,7 @@ class DenseGroup:
     @torch.no_grad()
     def pull_norms(self, residual: Tensor) -> Tensor:
         """Returns the norm of the gradient by the features, (N, M) float64, of (N, K, M)."""
-        pull = residual.neg().permute(2, 0, 1)
+        pull = self._through_last(residual.neg().permute(2, 0, 1))
         for index in reversed(range(1, len(self._layers))):
             pull = self._pull_before(index, pull)
         weights = self._layers[0].weight
@@ -155,6 +155,10 @@ class DenseGroup:
         """Puts weights and momentum back into the runs."""
         for layer in self._layers:
             layer.sync()
+
+    def _through_last(self, pull: Tensor) -> Tensor:
+        """Returns the pull before the last layer's ReLU, where there is one."""
+        return pull * (self._hidden[-1] > 0) if self._layers[-1].relu else pull
 
     def _pull_before(self, index: int, pull: Tensor) -> Tensor:
         """Returns the pull on the output of the layer before, (M, B, in); the first has none."""

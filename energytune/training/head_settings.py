@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from energytune.errors import ConfigError
+from energytune.tasks import Smoothing
 from energytune.training.head_run import HeadRun
 
 __all__ = ["HeadSettings"]
@@ -26,7 +27,7 @@ class HeadSettings:
     Attributes:
         lr: Learning rate of the current step, (M,).
         weight_decay: L2 penalty, (M,); None if all are 0.
-        label_smoothing: eps, (M,).
+        label_smoothing: eps, one number if all have the same, else (M,).
         momentum: In [0, 1).
     """
 
@@ -43,7 +44,9 @@ class HeadSettings:
         self.lr = like.new_tensor([config.lr for config in self._configs])
         decay = [config.weight_decay for config in self._configs]
         self.weight_decay = like.new_tensor(decay) if any(decay) else None
-        self.label_smoothing = like.new_tensor([run.label_smoothing for run in runs])
+        smoothings = [run.label_smoothing for run in runs]
+        same = len(set(smoothings)) == 1
+        self.label_smoothing: Smoothing = smoothings[0] if same else like.new_tensor(smoothings)
 
     def begin_epoch(self, epoch: int, n_steps: int) -> None:
         """Goes to the first step of an epoch, counted from 1."""

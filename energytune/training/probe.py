@@ -18,12 +18,14 @@ from torch import Tensor
 from energytune.config import snapshot_epochs
 from energytune.errors import TrialFailure
 from energytune.tasks import Task
+from energytune.training.dual_group import SampleSpan
 from energytune.training.features import Features, train_view
 from energytune.training.head_group import Batch
 from energytune.training.head_groups import (
     PlacedGroup,
     check_together,
     make_groups,
+    span_that_pays,
     split_by_memory,
 )
 from energytune.training.head_run import HeadRun
@@ -156,6 +158,8 @@ class _Pass:
         self._seen: list[list[ProbeSnapshot]] = [[] for _ in runs]
         self._over = [False] * len(runs)
         self._groups: list[PlacedGroup] = []
+        self._span = SampleSpan.of(data.train)
+        self._grouped_in: SampleSpan | None = None
         shape = data.train.shape
         self._per_position = len(shape) > 2 and shape[2:] == data.train_targets.shape[1:]
 
@@ -164,19 +168,19 @@ class _Pass:
         yield from self._stored(grid)
         fresh = [i for i, seen in enumerate(self._seen) if not seen]
         if fresh:
-            self._regroup(fresh)
+            self._regroup(fresh, n_epochs=0)
             yield from self._snapshots(0)
         for start, end in pairwise(grid):
             members = self._waiting_at(start)
             if not members:
                 continue
-            self._regroup(members)
+            self._regroup(members, n_epochs=end - start)
             for epoch in range(start + 1, end + 1):
                 self._train_epoch(epoch)
                 if on_epoch is not None:
                     on_epoch(epoch)
             yield from self._snapshots(end)
-        self._regroup([])
+        self._regroup([], n_epochs=0)
 
     def _stored(self, grid: list[int]) -> Iterator[Probed]:
         """Yields the stored snapshots of each run from epoch 0 on, up to the first gap."""
@@ -198,17 +202,26 @@ class _Pass:
             if not self._over[i] and seen and seen[-1].epoch == epoch
         ]
 
-    def _regroup(self, members: list[int]) -> None:
-        """Brings ``members``, and no others, into groups."""
-        if members and sorted(m for placed in self._groups for m in placed.members) == members:
+    def _regroup(self, members: list[int], n_epochs: int) -> None:
+        """Brings ``members``, and no others, into groups that suit so many epochs."""
+        span = span_that_pays(self._span, self._runs, members, n_epochs)
+        grouped = sorted(m for placed in self._groups for m in placed.members)
+        if members and grouped == members and span is self._grouped_in:
             return
         for placed in self._groups:
             placed.group.sync()
         self._groups = []
         if members:
             self._groups = make_groups(
-                self._runs, members, self._task, seed=self._seed, per_position=self._per_position
+                self._runs,
+                members,
+                self._task,
+                seed=self._seed,
+                per_position=self._per_position,
+                span=span,
+                targets=None if self._per_position else self._data.train_targets,
             )
+        self._grouped_in = span
 
     def _train_epoch(self, epoch: int) -> None:
         data, batch_size = self._data, self._runs[0].config.batch_size

@@ -16,7 +16,7 @@ import torch
 
 from energytune.config import MapHead, ProbeGrid
 from energytune.errors import TrialFailure
-from energytune.models import TaskModel, build_model
+from energytune.models import Backbone, TaskModel, build_model
 from energytune.models.head_only import head_model
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.training import ProbeSnapshot
@@ -99,7 +99,9 @@ def _probe_cut(
     bench: Bench, grid: ProbeGrid, depth: int, heads: list[MapHead], progress: Progress
 ) -> list[MapCurve]:
     data = bench.probe_data(depth, progress)
-    models = [_model(bench, head) for head in heads]
+    # tails share one frozen prefix, which is where they are
+    backbone = bench.backbone if bench.device.type == "cpu" else bench.backbone.on(bench.device)
+    models = [_model(bench, backbone, head) for head in heads]
     n_threads = _n_threads(bench, grid, models)
     runs = [
         _run(bench, grid, model, head, heads, n_threads)
@@ -135,9 +137,9 @@ def _probe_cut(
     ]
 
 
-def _model(bench: Bench, head: MapHead) -> TaskModel:
+def _model(bench: Bench, backbone: Backbone, head: MapHead) -> TaskModel:
     """Returns a fresh head side; where no block is reinitialised it holds no backbone at all."""
-    n_outputs, backbone = bench.splits.task.n_outputs, bench.backbone
+    n_outputs = bench.splits.task.n_outputs
     if head.reinit_depth == 0:
         return head_model(head.head_arch, backbone.n_features, n_outputs, seed=head.seed).to(
             bench.device
@@ -148,7 +150,7 @@ def _model(bench: Bench, head: MapHead) -> TaskModel:
         n_outputs=n_outputs,
         reinit_depth=head.reinit_depth,
         seed=head.seed,
-        share_prefix=bench.device.type == "cpu",
+        share_prefix=True,
     )
     return model.to(bench.device)
 

@@ -18,6 +18,7 @@ from energytune.models import TaskModel, build_model, create_backbone
 from energytune.models.cut import NoTail, SequentialCut
 from energytune.models.head_only import head_model
 from energytune.tasks import Multiclass, MultiLabel, PerPixel, Task
+from energytune.training.chain_group import ChainGroup
 from energytune.training.dense_group import DenseGroup
 from energytune.training.head_group import Batch
 from energytune.training.head_groups import check_together, make_groups, split_by_memory
@@ -63,7 +64,7 @@ def data(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 def train(
     runs: Sequence[HeadRun], features: Tensor, targets: Tensor, task: Task, n_epochs: int = 6
 ) -> None:
-    placed = make_groups(runs, range(len(runs)), task, seed=0, per_position=False)
+    placed = make_groups(runs, range(len(runs)), task, seed=0, per_position=False, targets=targets)
     size = runs[0].config.batch_size
     for epoch in range(1, n_epochs + 1):
         batches = torch.split(epoch_order(len(features), 0, "probe", epoch, size), size)
@@ -225,16 +226,25 @@ def test_each_kind_of_head_side_gets_its_group() -> None:
     placed = make_groups(runs, range(6), Multiclass(K), seed=0, per_position=False)
     kinds = {type(one.group): one.members for one in placed}
     assert kinds == {LinearGroup: (0, 2), ModuleGroup: (1,), DenseGroup: (3, 4, 5)}
-    assert make_groups(runs, [4], Multiclass(K), seed=0, per_position=False)[0].members == (4,)
+    (alone,) = make_groups(runs, [4], Multiclass(K), seed=0, per_position=False)
+    assert (type(alone.group), alone.members) == (ChainGroup, (4,))
 
 
 def test_a_linear_layer_that_ends_in_a_relu_is_no_linear_head() -> None:
     nothing = nn.Identity()
     head = nn.Sequential(nn.Linear(D, K), nn.ReLU())
     run = HeadRun(TaskModel(nothing, head, cut=NoTail(nothing), spec={}), ProbeConfig())
-    (placed,) = make_groups([run], [0], Multiclass(K), seed=0, per_position=False)
-    features, _ = data(torch.float32)
-    torch.testing.assert_close(placed.group.logits(features)[:, :, 0], head(features).detach())
+    features, targets = data(torch.float32)
+    for runs in ([run], [run, copy.deepcopy(run)]):
+        (placed,) = make_groups(runs, range(len(runs)), Multiclass(K), seed=0, per_position=False)
+        logits = placed.group.logits(features)
+        torch.testing.assert_close(logits[:, :, 0], head(features).detach())
+        pulls = placed.group.pull_norms(Multiclass(K).residual(logits, targets))
+        z = features.clone().requires_grad_(True)
+        loss = F.cross_entropy(head(z), targets, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, z)
+        expected = gradient.double().norm(dim=1)
+        torch.testing.assert_close(pulls[:, 0], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_heads_that_cannot_share_batches_are_refused() -> None:
@@ -261,12 +271,13 @@ def test_more_heads_than_memory_holds_are_split() -> None:
 # what is measured
 
 
+@pytest.mark.parametrize("n_heads", [1, 4])
 @pytest.mark.parametrize("head_arch", ["linear", "mlp"])
-def test_pull_is_the_gradient_of_the_loss_by_the_features(head_arch: str) -> None:
+def test_pull_is_the_gradient_of_the_loss_by_the_features(head_arch: str, n_heads: int) -> None:
     features, targets = data(torch.float64)
     task = Multiclass(K)
-    runs = make_runs(head_arch, torch.float64)
-    (placed,) = make_groups(runs, range(4), task, seed=0, per_position=False)
+    runs = make_runs(head_arch, torch.float64, n_heads)
+    (placed,) = make_groups(runs, range(n_heads), task, seed=0, per_position=False)
     residual = task.residual(placed.group.logits(features), targets)
     pulls = placed.group.pull_norms(residual)
     for m, run in enumerate(runs):
@@ -293,13 +304,14 @@ def test_pull_through_real_layers_is_the_gradient_too() -> None:
         torch.testing.assert_close(pulls[:, m], expected, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("n_heads", [1, 4])
 @pytest.mark.parametrize("head_arch", ["linear", "mlp"])
-def test_norms_and_logits_are_those_of_the_runs(head_arch: str) -> None:
+def test_norms_and_logits_are_those_of_the_runs(head_arch: str, n_heads: int) -> None:
     features, _ = data(torch.float32)
-    runs = make_runs(head_arch, torch.float32)
-    (placed,) = make_groups(runs, range(4), Multiclass(K), seed=0, per_position=False)
+    runs = make_runs(head_arch, torch.float32, n_heads)
+    (placed,) = make_groups(runs, range(n_heads), Multiclass(K), seed=0, per_position=False)
     logits, norms = placed.group.logits(features), placed.group.head_norms()
-    assert logits.shape == (N, K, 4)
+    assert logits.shape == (N, K, n_heads)
     for m, run in enumerate(runs):
         expected = run.model.from_features(features).detach()
         torch.testing.assert_close(logits[:, :, m], expected, rtol=1e-5, atol=1e-6)
