@@ -14,7 +14,6 @@ python benchmarks/feature_store.py --pairs 3 --megabytes 64 --out store.json
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -32,7 +31,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import torch
-from machine import RESULTS, hardware, idle_load, metadata, write_json
+from machine import RESULTS, hardware, idle_load, metadata, write_csv, write_json
 
 from energytune.training.feature_entry import StoredFeatures
 from energytune.training.features import Features, TensorFeatures
@@ -284,16 +283,6 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 f"store {row['store_mb']} MB, {row['seconds']} s"
             )
     return summary
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes one row a measurement."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

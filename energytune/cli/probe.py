@@ -129,9 +129,7 @@ def _run(options: dict[str, Any], *, findings: bool) -> None:
         if track:
             energy_map = _tracked(energy_map, uri, console)
     context = energy_map.context()
-    print_energy_map(
-        console, energy_map.frame, title=_title(energy_map), score=context.train_score
-    )
+    print_energy_map(console, energy_map.frame, title=_title(energy_map), score=context.train_score)
     found = energy_map.findings(wanted.repeated()) if findings else []
     if findings:
         print_findings(console, found)

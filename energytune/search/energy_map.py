@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,6 @@ class EnergyMap:
         n_classes: Width K of the logits.
         n_train: Training samples.
         metric: What the accuracies are: ``"accuracy"``, ``"roc_auc"`` or ``"miou"``.
-        max_reinit_depth: Deepest cut of the backbone.
         provenance: Hashes of weights and data, device, versions.
         notes: What is out of the ordinary, for example features that did not fit on disk.
         seconds: Wall-clock seconds by stage: ``build``, ``probe`` (features included).
@@ -45,11 +44,16 @@ class EnergyMap:
     n_classes: int
     n_train: int
     metric: str
-    max_reinit_depth: int
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     link: str | None = None
+    _deepest: Callable[[], int] = field(default=lambda: 0, repr=False)
+
+    @cached_property
+    def max_reinit_depth(self) -> int:
+        """Deepest cut of the backbone, >= 0; found when first asked for, by running it."""
+        return self._deepest()
 
     @cached_property
     def frame(self) -> pd.DataFrame:

@@ -146,10 +146,10 @@ def probe(
         n_classes=bench.splits.task.n_outputs,
         n_train=len(bench.splits.train),
         metric=bench.splits.task.metric,
-        max_reinit_depth=bench.backbone.max_reinit_depth,
         provenance=_provenance(bench),
         notes=noted.notes,
         seconds={name: round(value, 3) for name, value in seconds.items()},
+        _deepest=lambda: bench.backbone.max_reinit_depth,
     )
 
 

@@ -47,7 +47,10 @@ class FeatureSource:
     @cached_property
     def model(self) -> TaskModel:
         """The model, on the device and in evaluation mode."""
-        return self._make_model().to(self.device).eval()
+        # convolutions and pooling are about a tenth faster with the channels last
+        model = self._make_model().eval()
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
 
     @cached_property
     def item_shape(self) -> torch.Size:
@@ -76,7 +79,8 @@ class FeatureSource:
             self.batch_size, order=indices, augment=view > 0, seed=seed
         ):
             with torch.no_grad():
-                features = self.model.features(inputs.to(self.device, non_blocking=True)).float()
+                features = self.model.features(inputs.to(self.device, non_blocking=True))
+                features = features.float().contiguous()
             among = order[done : done + len(inputs)]
             # One sum is cheaper than a mask, and no finite sum hides a NaN or infinity.
             if not bool(torch.isfinite(features.sum())) and not bool(

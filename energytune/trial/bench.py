@@ -7,8 +7,9 @@ pretrained and cached before a worker starts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,8 @@ from energytune.training.snapshots import SnapshotStore
 
 __all__ = ["Bench", "BenchSpec", "UserData"]
 
-_FEATURE_BATCH = 256
+_FEATURE_BATCH = {"cpu": 64, "cuda": 256}
+"""Samples a forward pass: a CPU's caches hold the activations of few."""
 
 
 @dataclass(frozen=True)
@@ -210,11 +212,13 @@ class Bench:
     def probe_data(self, depth: int, progress: Progress = NO_PROGRESS) -> ProbeData:
         """Returns the features of train and valid at the cut of ``depth``, on the device."""
         if depth not in self._data:
-            splits = self.splits
+            splits, n_views = self.splits, self.spec.probe.n_views
+            recipe = Recipe(tau=0, reinit_depth=depth, ft_lr=1.0)
+            model = cache(lambda: self.model(recipe, seed=0))  # built once, and only if needed
             self._data[depth] = ProbeData(
-                self._features(depth, "train", splits.train, self.spec.probe.n_views, progress),
+                self._features(model, depth, "train", splits.train, n_views, progress),
                 splits.train.targets.to(self.device),
-                self._features(depth, "valid", splits.valid, 1, progress),
+                self._features(model, depth, "valid", splits.valid, 1, progress),
                 splits.valid.targets.to(self.device),
             )
         return self._data[depth]
@@ -278,15 +282,21 @@ class Bench:
         }
 
     def _features(
-        self, depth: int, name: str, split: Split, n_views: int, progress: Progress
+        self,
+        make_model: Callable[[], TaskModel],
+        depth: int,
+        name: str,
+        split: Split,
+        n_views: int,
+        progress: Progress,
     ) -> Features:
         source = FeatureSource(
-            lambda: self.model(Recipe(tau=0, reinit_depth=depth, ft_lr=1.0), seed=0),
+            make_model,
             split,
             name=name,
             depth=depth,
             n_views=n_views,
-            batch_size=_FEATURE_BATCH,
+            batch_size=_FEATURE_BATCH[self.device.type],
             device=self.device,
         )
         parts = {

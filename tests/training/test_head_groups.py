@@ -3,111 +3,40 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from energytune.config import ProbeConfig
 from energytune.errors import ConfigError
 from energytune.models import TaskModel, build_model, create_backbone
-from energytune.models.cut import NoTail, SequentialCut
+from energytune.models.cut import NoTail
 from energytune.models.head_only import head_model
-from energytune.tasks import Multiclass, MultiLabel, PerPixel, Task
+from energytune.tasks import Multiclass
 from energytune.training.chain_group import ChainGroup
 from energytune.training.dense_group import DenseGroup
-from energytune.training.head_group import Batch
 from energytune.training.head_groups import check_together, make_groups, split_by_memory
 from energytune.training.head_run import HeadRun
 from energytune.training.linear_group import LinearGroup
 from energytune.training.module_group import ModuleGroup
-from energytune.training.order import epoch_order
-
-N, D, K, BATCH = 50, 12, 5, 16
-SETTINGS = [  # label smoothing, lr, weight decay, schedule
-    (0.0, 0.03, 0.0, "constant"),
-    (0.2, 0.03, 1e-2, "constant"),
-    (0.1, 0.01, 0.0, "cosine"),
-    (0.3, 0.02, 1e-3, "cosine"),
-]
-
-
-def config_of(lr: float, decay: float, schedule: str) -> ProbeConfig:
-    return ProbeConfig(
-        lr=lr,
-        weight_decay=decay,
-        momentum=0.9,
-        batch_size=BATCH,
-        schedule=schedule,
-        schedule_epochs=5 if schedule == "cosine" else None,
-    )
-
-
-def make_runs(head_arch: str, dtype: torch.dtype, n_heads: int = 4) -> list[HeadRun]:
-    runs = []
-    for seed in range(n_heads):
-        smoothing, *optimiser = SETTINGS[seed % len(SETTINGS)]
-        model = head_model(head_arch, D, K, seed=seed).to(dtype)
-        runs.append(HeadRun(model, config_of(*optimiser), smoothing))
-    return runs
-
-
-def data(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return torch.randn(N, D, generator=generator, dtype=dtype), torch.arange(N) % K
-
-
-def train(
-    runs: Sequence[HeadRun], features: Tensor, targets: Tensor, task: Task, n_epochs: int = 6
-) -> None:
-    placed = make_groups(runs, range(len(runs)), task, seed=0, per_position=False, targets=targets)
-    size = runs[0].config.batch_size
-    for epoch in range(1, n_epochs + 1):
-        batches = torch.split(epoch_order(len(features), 0, "probe", epoch, size), size)
-        for one in placed:
-            one.group.begin_epoch(epoch, len(batches))
-            for samples in batches:
-                one.group.step(Batch(features[samples], targets[samples], samples))
-    for one in placed:
-        one.group.sync()
-
-
-def train_with_torch(run: HeadRun, features: Tensor, targets: Tensor, n_epochs: int = 6) -> None:
-    """The independent reference: autograd, cross_entropy, torch's optimiser and scheduler."""
-    config = run.config
-    optimizer = torch.optim.SGD(
-        run.model.head_side_parameters(),
-        lr=config.lr,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-    )
-    n_steps = -(-N // BATCH)
-    scheduler = None
-    if config.schedule_epochs is not None:
-        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(
-            optimizer, config.schedule_epochs * n_steps
-        )
-    step = 0
-    for epoch in range(1, n_epochs + 1):
-        for batch in torch.split(epoch_order(N, 0, "probe", epoch, BATCH), BATCH):
-            optimizer.zero_grad()
-            logits = run.model.from_features(features[batch])
-            F.cross_entropy(logits, targets[batch], label_smoothing=run.label_smoothing).backward()
-            optimizer.step()
-            step += 1
-            if scheduler is not None and step <= config.schedule_epochs * n_steps:
-                scheduler.step()
-
-
-def assert_close(one: HeadRun, other: HeadRun, tolerance: float) -> None:
-    for name, value in one.state().items():
-        expected = other.state()[name].double()
-        scale = float(expected.norm()) or 1.0
-        assert float((value.double() - expected).norm()) <= tolerance * scale, name
+from tests.training.side_by_side import (
+    BATCH,
+    SETTINGS,
+    D,
+    K,
+    N,
+    assert_close,
+    config_of,
+    data,
+    gated_runs,
+    make_runs,
+    train,
+    train_with_torch,
+)
 
 
 @pytest.mark.parametrize("head_arch", ["linear", "mlp"])
@@ -163,45 +92,6 @@ def test_dense_tails_equal_autograd_and_torchs_sgd(head_arch: str, depth: int) -
             torch.testing.assert_close(
                 one.model.head_side_state()[name], value, rtol=1e-9, atol=1e-11
             )
-
-
-class Gate(nn.Module):
-    """No dense layer, with dropout of its own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Linear(D, D)
-        self.norm = nn.BatchNorm1d(D)
-        self.drop = nn.Dropout(0.5)
-
-    def reset_parameters(self) -> None:
-        self.scale.reset_parameters()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.drop(self.norm(self.scale(x)).sigmoid() * x)
-
-
-class GateNet(nn.Module):
-    sequential_blocks = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList([nn.Linear(D, D), Gate()])
-
-    def forward(self, x: Tensor) -> Tensor:
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-def gated_runs(n_heads: int) -> list[HeadRun]:
-    runs = []
-    for seed in range(n_heads):
-        torch.manual_seed(seed)
-        network = GateNet()
-        model = TaskModel(network, nn.Linear(D, K), cut=SequentialCut(network, 1), spec={})
-        runs.append(HeadRun(model, config_of(*SETTINGS[seed][1:]), SETTINGS[seed][0]))
-    return runs
 
 
 def test_tails_of_real_layers_draw_as_if_alone() -> None:
@@ -266,105 +156,6 @@ def test_more_heads_than_memory_holds_are_split() -> None:
     assert split_by_memory(runs, 5 * one) == [[0, 1, 2, 3, 4]]
     assert split_by_memory(runs, 2 * one) == [[0, 1], [2, 3], [4]]
     assert split_by_memory(runs, one // 2) == [[0], [1], [2], [3], [4]]
-
-
-# what is measured
-
-
-@pytest.mark.parametrize("n_heads", [1, 4])
-@pytest.mark.parametrize("head_arch", ["linear", "mlp"])
-def test_pull_is_the_gradient_of_the_loss_by_the_features(head_arch: str, n_heads: int) -> None:
-    features, targets = data(torch.float64)
-    task = Multiclass(K)
-    runs = make_runs(head_arch, torch.float64, n_heads)
-    (placed,) = make_groups(runs, range(n_heads), task, seed=0, per_position=False)
-    residual = task.residual(placed.group.logits(features), targets)
-    pulls = placed.group.pull_norms(residual)
-    for m, run in enumerate(runs):
-        z = features.clone().requires_grad_(True)
-        loss = F.cross_entropy(run.model.from_features(z), targets, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, z)
-        torch.testing.assert_close(pulls[:, m], gradient.norm(dim=1), rtol=1e-9, atol=1e-12)
-        if head_arch == "linear":
-            direct = residual[:, :, m] @ run.model.head.weight.detach()
-            torch.testing.assert_close(pulls[:, m], direct.norm(dim=1), rtol=1e-9, atol=1e-12)
-
-
-def test_pull_through_real_layers_is_the_gradient_too() -> None:
-    features, targets = data(torch.float32)
-    task = Multiclass(K)
-    runs = gated_runs(2)
-    (placed,) = make_groups(runs, range(2), task, seed=0, per_position=False)
-    pulls = placed.group.pull_norms(task.residual(placed.group.logits(features), targets))
-    for m, run in enumerate(runs):
-        z = features.clone().requires_grad_(True)
-        loss = F.cross_entropy(run.model.from_features(z), targets, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, z)
-        expected = gradient.double().norm(dim=1)
-        torch.testing.assert_close(pulls[:, m], expected, rtol=1e-4, atol=1e-7)
-
-
-@pytest.mark.parametrize("n_heads", [1, 4])
-@pytest.mark.parametrize("head_arch", ["linear", "mlp"])
-def test_norms_and_logits_are_those_of_the_runs(head_arch: str, n_heads: int) -> None:
-    features, _ = data(torch.float32)
-    runs = make_runs(head_arch, torch.float32, n_heads)
-    (placed,) = make_groups(runs, range(n_heads), Multiclass(K), seed=0, per_position=False)
-    logits, norms = placed.group.logits(features), placed.group.head_norms()
-    assert logits.shape == (N, K, n_heads)
-    for m, run in enumerate(runs):
-        expected = run.model.from_features(features).detach()
-        torch.testing.assert_close(logits[:, :, m], expected, rtol=1e-5, atol=1e-6)
-        assert float(norms[m]) == pytest.approx(run.model.head_norm(), rel=1e-6)
-
-
-# other targets
-
-
-@pytest.mark.parametrize("head_arch", ["linear", "mlp"])
-def test_multi_label_targets_with_gaps(head_arch: str) -> None:
-    features, _ = data(torch.float64)
-    generator = torch.Generator().manual_seed(5)
-    targets = torch.randint(0, 2, (N, K), generator=generator).double()
-    missing = torch.rand(N, K, generator=generator) < 0.3
-    targets[missing] = float("nan")
-    runs, reference = make_runs(head_arch, torch.float64), make_runs(head_arch, torch.float64)
-    for run in (*runs, *reference):
-        run.config = ProbeConfig(lr=0.05, batch_size=N)
-    train(runs, features, targets, MultiLabel(K), n_epochs=4)
-    for one, plain in zip(runs, reference, strict=True):
-        optimizer = torch.optim.SGD(plain.model.head_side_parameters(), lr=0.05, momentum=0.9)
-        known = ~missing
-        smooth = targets * (1 - one.label_smoothing) + one.label_smoothing / 2
-        for _ in range(4):
-            optimizer.zero_grad()
-            logits = plain.model.from_features(features)
-            F.binary_cross_entropy_with_logits(logits[known], smooth[known]).backward()
-            optimizer.step()
-        for name, value in plain.model.head_side_state().items():
-            torch.testing.assert_close(
-                one.model.head_side_state()[name], value, rtol=1e-9, atol=1e-11
-            )
-
-
-def test_pixels_are_samples_and_the_ignored_are_not() -> None:
-    features, targets = data(torch.float64)
-    ignored = torch.arange(N) % 3 == 0
-    masked = torch.where(ignored, 255, targets)
-    runs, reference = make_runs("linear", torch.float64, 2), make_runs("linear", torch.float64, 2)
-    for run in (*runs, *reference):
-        run.config = ProbeConfig(lr=0.05, batch_size=N)
-    train(runs, features, masked, PerPixel(K), n_epochs=1)
-    for one, plain in zip(runs, reference, strict=True):
-        logits = plain.model.from_features(features)
-        loss = F.cross_entropy(
-            logits, masked, ignore_index=255, label_smoothing=one.label_smoothing
-        )
-        loss.backward()
-        for before, after in zip(
-            plain.model.head.parameters(), one.model.head.parameters(), strict=True
-        ):
-            torch.testing.assert_close(after, before - 0.05 * before.grad, rtol=1e-9, atol=1e-11)
 
 
 # properties
