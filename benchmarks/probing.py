@@ -224,7 +224,8 @@ class Cell:
             TensorFeatures(self.features[:1]),
             self.targets[:1],
         )
-        return Ours(runs, data, Multiclass(self.n_classes))
+        n_workers = self.options.threads if self.device.type == "cpu" else 1
+        return Ours(runs, data, Multiclass(self.n_classes), n_workers)
 
     def sequential(self) -> Callable[[], None]:
         """Returns a function that trains one head for an epoch, the plain way."""
@@ -271,11 +272,19 @@ class Ours:
     at a snapshot has no counterpart in the other contenders.
     """
 
-    def __init__(self, runs: list[HeadRun], data: ProbeData, task: Multiclass) -> None:
+    def __init__(
+        self, runs: list[HeadRun], data: ProbeData, task: Multiclass, n_workers: int
+    ) -> None:
         self._n_heads, self._epoch, self._ended = len(runs), 0, 0.0
         self._device = data.device
         self._outcomes = probe_heads(
-            runs, data, task, seed=0, tau=STRETCHES[-1], on_epoch=self._on_epoch
+            runs,
+            data,
+            task,
+            seed=0,
+            tau=STRETCHES[-1],
+            n_workers=n_workers,
+            on_epoch=self._on_epoch,
         )
         self._to(STRETCHES[0])
 

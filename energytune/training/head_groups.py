@@ -139,6 +139,7 @@ def make_groups(
     per_position: bool,
     span: SampleSpan | None = None,
     targets: Tensor | None = None,
+    n_workers: int = 1,
 ) -> list[PlacedGroup]:
     """Returns groups of head sides that are trained together, those of one shape side by side.
 
@@ -150,6 +151,7 @@ def make_groups(
         per_position: Whether features are (N, D, *T) with one target a position.
         span: The training samples, if linear heads are to train as coordinates in their span.
         targets: Of the training split, (N,), if batches say which of them they hold.
+        n_workers: Threads that train groups side by side; they get about as much to do each.
     """
     by_shape: dict[_Shape, list[int]] = {}
     for index in members:
@@ -157,7 +159,7 @@ def make_groups(
     placed = []
     for shape, of_shape in by_shape.items():
         in_span = span if _is_linear(shape) else None
-        for indices in _cache_sized(runs, of_shape, in_span):
+        for indices in _cache_sized(runs, of_shape, in_span, n_workers):
             group_runs = [runs[index] for index in indices]
             group: HeadGroup
             if not shape:
@@ -188,7 +190,7 @@ def _is_linear(shape: _Shape) -> bool:
 
 
 def _cache_sized(
-    runs: Sequence[HeadRun], indices: list[int], span: SampleSpan | None
+    runs: Sequence[HeadRun], indices: list[int], span: SampleSpan | None, n_workers: int
 ) -> list[list[int]]:
     """Returns runs of one shape in groups of about equal size; on a GPU all in one."""
     n_bytes = head_bytes(runs[indices[0]]) // 2
@@ -197,6 +199,7 @@ def _cache_sized(
         n_bytes = n_bytes * span.shape[0] // span.shape[1]
     on_cpu = next(iter(runs[indices[0]].momentum.values())).device.type == "cpu"
     n_groups = -(-n_bytes * len(indices) // _GROUP_BYTES) if on_cpu else 1
+    n_groups = -(-n_groups // n_workers) * n_workers
     size = -(-len(indices) // max(1, n_groups))
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 

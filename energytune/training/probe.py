@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -34,6 +35,7 @@ from energytune.training.order import epoch_order
 from energytune.training.probe_data import ProbeData
 from energytune.training.records import ProbeSnapshot
 from energytune.training.snapshots import SnapshotStore
+from energytune.training.threads import Workers
 
 __all__ = ["Probed", "has_converged", "probe", "probe_heads"]
 
@@ -90,6 +92,7 @@ def probe_heads(
     store: SnapshotStore | None = None,
     n_converged: int | None = None,
     memory_bytes: int | None = None,
+    n_workers: int = 1,
     on_epoch: Callable[[int], object] | None = None,
 ) -> Iterator[Probed]:
     """Trains many head sides of one cut for up to ``tau`` epochs, and yields all their snapshots.
@@ -110,6 +113,8 @@ def probe_heads(
             goes on from its last snapshot.
         memory_bytes: Memory for weights and momentum; where the heads need more they are probed
             in several passes. None is no limit.
+        n_workers: CPU threads that train groups of dense heads side by side, each by itself:
+            threads that share each product wait for each other at every step.
         on_epoch: Called with the epoch after each epoch that is really run in a pass.
 
     Yields:
@@ -122,9 +127,12 @@ def probe_heads(
     """
     check_together(runs)
     for members in split_by_memory(runs, memory_bytes):
-        one_pass = _Pass([runs[i] for i in members], data, task, seed, store, n_converged)
-        for index, outcome in one_pass.run(tau, on_epoch):
-            yield members[index], outcome
+        with Workers(n_workers) as workers:
+            one_pass = _Pass(
+                [runs[i] for i in members], data, task, seed, store, n_converged, workers
+            )
+            for index, outcome in one_pass.run(tau, on_epoch):
+                yield members[index], outcome
 
 
 def has_converged(snapshots: Sequence[ProbeSnapshot], n_snapshots: int) -> bool:
@@ -152,9 +160,10 @@ class _Pass:
         seed: int,
         store: SnapshotStore | None,
         n_converged: int | None,
+        workers: Workers,
     ) -> None:
         self._runs, self._data, self._task, self._seed = runs, data, task, seed
-        self._store, self._n_converged = store, n_converged
+        self._store, self._n_converged, self._workers = store, n_converged, workers
         self._seen: list[list[ProbeSnapshot]] = [[] for _ in runs]
         self._over = [False] * len(runs)
         self._groups: list[PlacedGroup] = []
@@ -220,6 +229,7 @@ class _Pass:
                 per_position=self._per_position,
                 span=span,
                 targets=None if self._per_position else self._data.train_targets,
+                n_workers=self._workers.n_workers,
             )
         self._grouped_in = span
 
@@ -233,9 +243,7 @@ class _Pass:
         order = order.to(data.device)
         for block in _blocks(data.train, data.train_targets, order, batch_size, view):
             # group by group, so that the weights of one stay in the processor's cache
-            for placed in self._groups:
-                for batch in block:
-                    placed.group.step(as_rows(batch) if placed.rows else batch)
+            self._workers.run([partial(_train_block, placed, block) for placed in self._groups])
 
     def _snapshots(self, epoch: int) -> Iterator[Probed]:
         for placed in self._groups:
@@ -265,6 +273,11 @@ class _Pass:
                 f"The probing snapshot at epoch {epoch} vanished while it was read. Run again."
             )
         run.load_state(state)
+
+
+def _train_block(placed: PlacedGroup, block: list[Batch]) -> None:
+    for batch in block:
+        placed.group.step(as_rows(batch) if placed.rows else batch)
 
 
 def _blocks(

@@ -196,3 +196,12 @@ def test_huge_features_of_one_head_do_not_spoil_another() -> None:
     train(alone[:1], features, targets, Multiclass(K))
     assert not torch.isfinite(together[1].model.head.weight).all()
     assert_close(together[0], alone[0], 1e-5)
+
+
+def test_workers_get_as_many_groups_each() -> None:
+    runs = make_runs("linear", torch.float32, 6)
+    for n_workers, members in ((1, [(0, 1, 2, 3, 4, 5)]), (3, [(0, 1), (2, 3), (4, 5)])):
+        placed = make_groups(
+            runs, range(6), Multiclass(K), seed=0, per_position=False, n_workers=n_workers
+        )
+        assert [one.members for one in placed] == members

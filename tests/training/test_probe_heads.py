@@ -267,3 +267,19 @@ def test_maps_of_features_are_probed_pixel_by_pixel(head_arch: str) -> None:
     assert outcomes[-1].train_loss == pytest.approx(float(task.loss(logits, flat)), rel=1e-4)
     expected = average_initial_energy(Multiclass(4).residual(logits[known], flat[known]))
     assert outcomes[-1].aie == pytest.approx(expected, rel=1e-5)
+
+
+# several workers
+
+
+def test_workers_change_nothing_but_the_rounding(run_all) -> None:
+    _, expected, _ = run_all(8)
+    runs, seen, epochs = run_all(8, n_workers=2)
+    again, same_again, _ = run_all(8, n_workers=2)
+    assert epochs == list(range(1, 9))
+    assert seen == same_again  # whoever is first
+    assert all(same(one, other) for one, other in zip(runs, again, strict=True))
+    for mine, theirs in zip(seen, expected, strict=True):
+        for one, other in zip(mine, theirs, strict=True):
+            assert one.aie == pytest.approx(other.aie, rel=1e-5)
+            assert one.train_acc == other.train_acc
