@@ -5,12 +5,16 @@ It prints the head's address, and ends with its standard input.
 
 from __future__ import annotations
 
+import os
 import sys
 
+from ray._common.utils import get_default_ray_temp_dir
 from ray.cluster_utils import Cluster
 
 
 def main(temp_dir: str) -> None:
+    # it notes the address there whatever the temp_dir is, and does not make the folder
+    os.makedirs(get_default_ray_temp_dir(), exist_ok=True)
     # Ray rewrites a head on 127.0.0.1 to the machine's address; others of the range stay.
     cluster = Cluster(
         initialize_head=True,
