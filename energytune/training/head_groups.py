@@ -151,7 +151,8 @@ def make_groups(
         per_position: Whether features are (N, D, *T) with one target a position.
         span: The training samples, if linear heads are to train as coordinates in their span.
         targets: Of the training split, (N,), if batches say which of them they hold.
-        n_workers: Threads that train groups side by side; they get about as much to do each.
+        n_workers: Threads that train groups side by side; where there is a group for each, all
+            get as many.
     """
     by_shape: dict[_Shape, list[int]] = {}
     for index in members:
@@ -199,7 +200,8 @@ def _cache_sized(
         n_bytes = n_bytes * span.shape[0] // span.shape[1]
     on_cpu = next(iter(runs[indices[0]].momentum.values())).device.type == "cpu"
     n_groups = -(-n_bytes * len(indices) // _GROUP_BYTES) if on_cpu else 1
-    n_groups = -(-n_groups // n_workers) * n_workers
+    if n_groups >= n_workers:  # fewer stay one product on all cores: narrow ones cost more
+        n_groups = -(-n_groups // n_workers) * n_workers
     size = -(-len(indices) // max(1, n_groups))
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 

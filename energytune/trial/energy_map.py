@@ -29,9 +29,9 @@ from energytune.trial.bench import Bench
 __all__ = ["MapCurve", "build_energy_map", "curve_rows"]
 
 _MEMORY_SHARE = 0.25
-_LEAST_STEP_FLOP = 5e7
-"""Floating-point operations of a step of all heads from which on a second worker pays: half a
-millisecond of one core. Below, the calls into torch take most of the time, one at a time."""
+_LEAST_STEP_FLOP = 2e8
+"""Floating-point operations of a step of all heads from which on a second core pays: 2 ms of one.
+Where others use the machine too, threads that wait for each other cost far more than they save."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _probe_cut(
     models = [_model(bench, backbone, head) for head in heads]
     n_threads, n_workers = _split_cores(bench, grid, models)
     runs = [
-        _run(bench, grid, model, head, heads, n_threads * n_workers)
+        _run(bench, grid, model, head, heads, n_threads)
         for model, head in zip(models, heads, strict=True)
     ]
     seen: list[list[ProbeSnapshot]] = [[] for _ in heads]
@@ -183,17 +183,17 @@ def _run(
 
 
 def _split_cores(bench: Bench, grid: ProbeGrid, models: list[TaskModel]) -> tuple[int, int]:
-    """Returns threads a step, and workers that train groups side by side.
+    """Returns threads of a product, and workers that train groups of heads side by side.
 
     Tails of real layers share one generator and go one after the other, each on all cores. Dense
-    heads go side by side, unless all together are too little work to share.
+    heads go side by side where there are groups enough, on one core if all are little work.
     """
     n_cores = bench.spec.n_threads
     if bench.device.type != "cpu" or any(model.dense_head_side() is None for model in models):
         return n_cores, 1
     n_weights = sum(p.numel() for model in models for p in model.head_side_parameters())
     flop = 6 * grid.probe.batch_size * n_weights  # forward, gradient by weights and by inputs
-    return 1, n_cores if flop >= _LEAST_STEP_FLOP else 1
+    return (n_cores, n_cores) if flop >= _LEAST_STEP_FLOP else (1, 1)
 
 
 def _stopped_at(snapshots: list[ProbeSnapshot], grid: ProbeGrid) -> int | None:

@@ -17,6 +17,7 @@ from energytune.models import TaskModel, build_model, create_backbone
 from energytune.models.cut import NoTail
 from energytune.models.head_only import head_model
 from energytune.tasks import Multiclass
+from energytune.training import head_groups
 from energytune.training.chain_group import ChainGroup
 from energytune.training.dense_group import DenseGroup
 from energytune.training.head_groups import check_together, make_groups, split_by_memory
@@ -198,9 +199,21 @@ def test_huge_features_of_one_head_do_not_spoil_another() -> None:
     assert_close(together[0], alone[0], 1e-5)
 
 
-def test_workers_get_as_many_groups_each() -> None:
+def test_workers_get_as_many_groups_each_where_there_are_enough(monkeypatch) -> None:
     runs = make_runs("linear", torch.float32, 6)
-    for n_workers, members in ((1, [(0, 1, 2, 3, 4, 5)]), (3, [(0, 1), (2, 3), (4, 5)])):
+    whole = [(0, 1, 2, 3, 4, 5)]
+    two_heads_bytes = 2 * 2 * 4 * (D * K + K)
+    pairs = [(0, 1), (2, 3), (4, 5)]
+    singles = [(i,) for i in range(6)]
+    for group_bytes, n_workers, members in (
+        (10**6, 1, whole),
+        (10**6, 3, whole),  # one product, on all cores
+        (two_heads_bytes, 1, pairs),
+        (two_heads_bytes, 3, pairs),
+        (two_heads_bytes, 2, [(0, 1), (2, 3), (4, 5)]),
+        (two_heads_bytes // 2, 2, singles),
+    ):
+        monkeypatch.setattr(head_groups, "_GROUP_BYTES", group_bytes)
         placed = make_groups(
             runs, range(6), Multiclass(K), seed=0, per_position=False, n_workers=n_workers
         )
