@@ -1,4 +1,4 @@
-"""Loss and score of a model over a split or over cached features."""
+"""Loss and score of a model over a split."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from torch import Tensor
 
 from energytune.tasks import Task
 
-__all__ = ["Evaluation", "evaluate", "in_batches"]
-
-_EVAL_BATCH = 1024
+__all__ = ["Evaluation", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -29,13 +27,6 @@ class Evaluation:
     loss: float
     accuracy: float
     correct: Tensor
-
-
-def in_batches(
-    inputs: Tensor, targets: Tensor, batch_size: int = _EVAL_BATCH
-) -> Iterable[tuple[Tensor, Tensor]]:
-    """Yields consecutive views of ``inputs`` and ``targets``, (B, ...) and (B, ...)."""
-    return zip(torch.split(inputs, batch_size), torch.split(targets, batch_size), strict=True)
 
 
 def evaluate(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from energytune.errors import ConfigError
 from energytune.tasks import Smoothing
 from energytune.training.head_run import HeadRun
 
@@ -18,11 +17,9 @@ class HeadSettings:
     """Learning rate, weight decay and label smoothing of M runs; one momentum for all.
 
     Args:
-        runs: The head sides.
+        runs: The head sides, of one momentum
+            (:func:`~energytune.training.head_groups.check_together`).
         like: Gives dtype and device.
-
-    Raises:
-        ConfigError: If the runs differ in momentum.
 
     Attributes:
         lr: Learning rate of the current step, (M,).
@@ -35,12 +32,7 @@ class HeadSettings:
         self._configs = [run.config for run in runs]
         self._moves = any(config.schedule != "constant" for config in self._configs)
         self._epochs_done, self._n_steps, self._step = 0, 1, 0
-        momenta = {config.momentum for config in self._configs}
-        if len(momenta) != 1:
-            raise ConfigError(
-                f"Heads that are probed side by side must have one momentum, got {sorted(momenta)}."
-            )
-        (self.momentum,) = momenta
+        self.momentum = self._configs[0].momentum
         self.lr = like.new_tensor([config.lr for config in self._configs])
         decay = [config.weight_decay for config in self._configs]
         self.weight_decay = like.new_tensor(decay) if any(decay) else None

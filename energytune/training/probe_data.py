@@ -18,9 +18,9 @@ class ProbeData:
 
     Attributes:
         train: Features of the training split, N samples.
-        train_targets: (N,) int64.
+        train_targets: (N,) int64; (N, L) for multi-label, (N, *T) for per-pixel tasks.
         valid: Features of the validation split, M samples.
-        valid_targets: (M,) int64.
+        valid_targets: The same for M samples.
     """
 
     train: Features

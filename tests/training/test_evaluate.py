@@ -5,7 +5,11 @@ import torch
 from sklearn.metrics import jaccard_score, roc_auc_score
 
 from energytune.tasks import MultiLabel, PerPixel
-from energytune.training.evaluate import evaluate, in_batches
+from energytune.training.evaluate import evaluate
+
+
+def in_batches(inputs, targets, batch_size: int = 1024):
+    return zip(torch.split(inputs, batch_size), torch.split(targets, batch_size), strict=True)
 
 
 def test_loss_and_accuracy_do_not_depend_on_the_batch_size(task) -> None:
