@@ -51,6 +51,21 @@ class DatasetEntry:
     download: bool = False
 
 
+def _digits_entry(
+    name: str, description: str, *, n_classes: int = 10, n_train: int = 100, n_test: int = 597
+) -> DatasetEntry:
+    """Returns the entry of one more transfer between the digits."""
+    return DatasetEntry(
+        name=f"digits-{name}",
+        description=description,
+        n_classes=n_classes,
+        sizes=f"{n_train} train, 400 valid, {n_test} test",
+        backbone="digits-mlp",
+        space="default",
+        embedded=True,
+    )
+
+
 _ENTRIES = (
     DatasetEntry(
         name="digits",
@@ -79,6 +94,17 @@ _ENTRIES = (
         space="default",
         embedded=True,
     ),
+    _digits_entry("fewshot", "As digits, with three training images a class.", n_train=30),
+    _digits_entry(
+        "halves",
+        "Digits 5 to 9; backbone pretrained on 0 to 4.",
+        n_classes=5,
+        n_train=50,
+        n_test=446,
+    ),
+    _digits_entry("inverted", "Digits black on white; backbone pretrained on white on black."),
+    _digits_entry("rot90", "Digits turned by 90 degrees; backbone pretrained on upright ones."),
+    _digits_entry("permuted", "Digits with all pixels moved; backbone pretrained on digits."),
     DatasetEntry(
         name="stl10",
         description="STL-10, photographs of ten classes, 96 x 96.",

@@ -1,4 +1,4 @@
-"""Three tasks on scikit-learn's digits that show the paper's effect in seconds, offline.
+"""Tasks on scikit-learn's digits that show the paper's effect in seconds, offline.
 
 ``digits``
     The backbone is pretrained on even/odd; the downstream task is all ten digits.
@@ -10,6 +10,13 @@
     digits 0, 1, 2 are rotated by up to 45 degrees and cropped. The features' trends are clean
     here (the distance they move falls as tau grows), and so large is the shift that plain
     finetuning, the strongest adaptation, should win.
+``digits-fewshot``
+    As ``digits``, with three training images a class.
+``digits-halves``
+    Pretrained on the digits 0 to 4; downstream are 5 to 9.
+``digits-inverted``, ``digits-rot90``, ``digits-permuted``
+    Pretrained on the ten digits; downstream the same digits in other images: black for white,
+    turned by 90 degrees, or with all pixels in other places.
 
 All splits are disjoint, stratified, and fixed: they depend on a seed of their own, not on the
 search's.
@@ -26,9 +33,9 @@ import torch
 from torch import Tensor
 
 from energytune.data.digits_source import read_digits
+from energytune.data.embedded_tasks import SPLIT_SEED, TRANSFERS, Transfer
 from energytune.data.fingerprint import hash_tensors, protocol_text, splits_fingerprint
 from energytune.data.holdout import class_ranks, stratified_order
-from energytune.data.rotate import rotate_and_crop
 from energytune.data.splits import HeldOut, Splits, TensorSplit
 from energytune.data.validation import validate_splits
 from energytune.errors import unknown_name
@@ -36,10 +43,8 @@ from energytune.tasks import Multiclass
 
 __all__ = ["EMBEDDED_NAMES", "PretrainConfig", "PretrainSet", "load_embedded", "pretraining_set"]
 
-EMBEDDED_NAMES = ("digits", "digits-rotated", "digits-same")
-_SPLIT_SEED = 0
+EMBEDDED_NAMES = tuple(TRANSFERS)
 _MEAN, _STD = 0.3053, 0.3761  # of all pixels, scaled to [0, 1]
-_ROTATED_CLASSES = 3
 
 
 @dataclass(frozen=True)
@@ -88,20 +93,16 @@ def load_embedded(name: str) -> Splits:
     Raises:
         UnknownNameError: No embedded dataset has that name.
     """
-    _check_name(name)
+    transfer = _transfer(name)
     pixels, digits = read_digits()
-    if name == "digits-rotated":
-        n_classes = _ROTATED_CLASSES
-        parts = _rotated_parts(digits)
-        pixels = rotate_and_crop(pixels, seed=_SPLIT_SEED)
-        transform_id = "digits-rotated-1"
-    else:
-        n_classes = 10
-        parts = _digits_parts(digits)
-        transform_id = "digits-1"
+    n_classes = len(transfer.classes)
+    parts, targets = _parts(transfer, digits), _targets(transfer, digits)
+    if transfer.change is not None:
+        pixels = transfer.change(pixels)
     images = _standardise(pixels)
     train, valid, test = (
-        TensorSplit(images[parts[part]], digits[parts[part]]) for part in ("train", "valid", "test")
+        TensorSplit(images[parts[part]], targets[parts[part]])
+        for part in ("train", "valid", "test")
     )
     validate_splits(train, valid, test, n_classes=n_classes, name=name)
     hashes = {
@@ -114,31 +115,32 @@ def load_embedded(name: str) -> Splits:
         valid=valid,
         test=HeldOut(test),
         task=Multiclass(n_classes),
-        class_names=tuple(str(digit) for digit in range(n_classes)),
-        fingerprint=splits_fingerprint(hashes, transform_id),
+        class_names=tuple(str(digit) for digit in transfer.classes),
+        fingerprint=splits_fingerprint(hashes, transfer.transform_id),
         protocol=protocol_text(name, hashes, len(valid), len(test)),
         hashes=hashes,
     )
 
 
 def pretraining_set(name: str) -> PretrainSet:
-    """Returns what the backbone of an embedded dataset is pretrained on.
+    """Returns what the backbone of an embedded dataset is pretrained on, upright and unchanged.
 
-    ``digits``: 700 images, even (0) or odd (1). ``digits-same``: the same images, ten digits.
-    ``digits-rotated``: all 1,260 upright images of the digits 3 to 9, seven classes.
+    700 images beside the downstream ones, labelled by their digit or as even (0) or odd (1); or
+    all images of the digits that are no downstream class.
 
     Raises:
         UnknownNameError: No embedded dataset has that name.
     """
-    _check_name(name)
+    transfer = _transfer(name)
     pixels, digits = read_digits()
-    if name == "digits-rotated":
-        chosen = torch.nonzero(digits >= _ROTATED_CLASSES).squeeze(1)
-        targets, n_classes = digits[chosen] - _ROTATED_CLASSES, 10 - _ROTATED_CLASSES
+    if transfer.n_pretrain is None:
+        classes = sorted(set(range(10)) - set(transfer.classes))
+        chosen = torch.nonzero(torch.isin(digits, torch.tensor(classes))).squeeze(1)
+        targets, n_classes = digits[chosen] - classes[0], len(classes)
     else:
-        chosen = _digits_parts(digits)["pretrain"]
+        chosen = _parts(transfer, digits)["pretrain"]
         targets, n_classes = digits[chosen], 10
-        if name == "digits":
+        if transfer.pretrain_on == "parity":
             targets, n_classes = targets % 2, 2
     images = _standardise(pixels[chosen])
     return PretrainSet(
@@ -150,32 +152,35 @@ def pretraining_set(name: str) -> PretrainSet:
     )
 
 
-def _check_name(name: str) -> None:
-    if name not in EMBEDDED_NAMES:
+def _transfer(name: str) -> Transfer:
+    if name not in TRANSFERS:
         raise unknown_name("embedded dataset", name, EMBEDDED_NAMES)
+    return TRANSFERS[name]
 
 
 def _standardise(pixels: Tensor) -> Tensor:
     return (pixels.to(torch.float32) / 16.0 - _MEAN) / _STD
 
 
-def _digits_parts(digits: Tensor) -> dict[str, Tensor]:
-    """700 pretrain, 100 train (10 a class), 400 valid, 597 test."""
-    return _cut(digits, n_train_per_class=10, sizes={"pretrain": 700, "valid": 400, "test": 597})
+def _targets(transfer: Transfer, digits: Tensor) -> Tensor:
+    """Returns class indices; -1 for digits that are no downstream class."""
+    lookup = torch.full((10,), -1, dtype=torch.int64)
+    lookup[list(transfer.classes)] = torch.arange(len(transfer.classes))
+    return lookup[digits]
 
 
-def _rotated_parts(digits: Tensor) -> dict[str, Tensor]:
-    """60 train (20 a class), 240 valid, 237 test, of the digits 0, 1, 2."""
-    return _cut(
-        torch.where(digits < _ROTATED_CLASSES, digits, -1),
-        n_train_per_class=20,
-        sizes={"valid": 240, "test": 237},
-    )
+def _parts(transfer: Transfer, digits: Tensor) -> dict[str, Tensor]:
+    """Returns the indices of disjoint, stratified parts."""
+    sizes = {"valid": transfer.n_valid, "test": transfer.n_test}
+    if transfer.n_pretrain is not None:
+        sizes = {"pretrain": transfer.n_pretrain, **sizes}
+    targets = _targets(transfer, digits)
+    return _cut(targets, n_train_per_class=transfer.n_train_per_class, sizes=sizes)
 
 
 def _cut(targets: Tensor, *, n_train_per_class: int, sizes: dict[str, int]) -> dict[str, Tensor]:
     """Cuts the samples with a target >= 0 into disjoint, stratified parts of given sizes."""
-    ranks = class_ranks(targets, [str(index) for index in range(len(targets))], _SPLIT_SEED)
+    ranks = class_ranks(targets, [str(index) for index in range(len(targets))], SPLIT_SEED)
     ranks.pop(-1, None)
     parts = {"train": [i for indices in ranks.values() for i in indices[:n_train_per_class]]}
     rest = stratified_order({k: indices[n_train_per_class:] for k, indices in ranks.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -9,7 +10,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-__all__ = ["EMBEDDED_BACKBONES", "EmbeddedMLP", "FlatOutput", "HiddenLayer"]
+__all__ = [
+    "EMBEDDED_BACKBONES",
+    "ConvLayer",
+    "EmbeddedCNN",
+    "EmbeddedMLP",
+    "FlatOutput",
+    "HiddenLayer",
+]
 
 
 class HiddenLayer(nn.Linear):
@@ -50,6 +58,57 @@ class EmbeddedMLP(nn.Module):
         return x
 
 
+class ConvLayer(nn.Conv2d):
+    """A 3 x 3 convolution and its ReLU on square one-line images, (N, C * side * side).
+
+    Flat inputs and outputs let it stand in one chain with dense layers.
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, stride: int = 1) -> None:
+        super().__init__(n_in, n_out, kernel_size=3, stride=stride, padding=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Returns max(0, W * x + b), (N, n_out * (side / stride)^2), of a flat input."""
+        side = math.isqrt(input.shape[1] // self.in_channels)
+        images = input.view(-1, self.in_channels, side, side)
+        return torch.relu(super().forward(images)).flatten(1)
+
+
+class EmbeddedCNN(nn.Module):
+    """A small convolutional network on 8 x 8 images; each of its four layers is a block.
+
+    Three convolutions (8, 16 and 32 channels on 8 x 8, 4 x 4 and 2 x 2 pixels) and one dense
+    layer; no normalisation, as in :class:`EmbeddedMLP`.
+
+    Attributes:
+        blocks: The layers, applied one after the other.
+        sequential_blocks: Tells that the network is its ``blocks`` and nothing else.
+        n_inputs: Width of the input, 64 pixels.
+        num_features: Width D of the features.
+    """
+
+    sequential_blocks = True
+
+    def __init__(self, n_hidden: int = 128) -> None:
+        super().__init__()
+        self.n_inputs = 64
+        self.num_features = n_hidden
+        self.blocks = nn.ModuleList(
+            [
+                ConvLayer(1, 8),
+                ConvLayer(8, 16, stride=2),
+                ConvLayer(16, 32, stride=2),
+                HiddenLayer(32 * 2 * 2, n_hidden),
+            ]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns features, (N, num_features) float32, of inputs (N, 64) float32."""
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
 class FlatOutput(nn.Module):
     """A network whose output (N, ...) is flattened to (N, D); it is not cut into blocks.
 
@@ -67,5 +126,8 @@ class FlatOutput(nn.Module):
         return output.flatten(1)
 
 
-EMBEDDED_BACKBONES: dict[str, Callable[[], EmbeddedMLP]] = {"digits-mlp": EmbeddedMLP}
+EMBEDDED_BACKBONES: dict[str, Callable[[], EmbeddedMLP | EmbeddedCNN]] = {
+    "digits-mlp": EmbeddedMLP,
+    "digits-cnn": EmbeddedCNN,
+}
 """Embedded backbones by name; each call builds one with random weights."""

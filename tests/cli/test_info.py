@@ -8,7 +8,7 @@ import energytune.models.cut_families as families
 def test_backbones_are_listed(run) -> None:
     shown = run("backbones", "torchvision/resnet18*").stdout.splitlines()
     assert shown == ["torchvision/resnet18", "torchvision/resnet18.IMAGENET1K_V1"]
-    assert run("backbones", "digits*").stdout == "digits-mlp\n"
+    assert run("backbones", "digits*").stdout == "digits-cnn\ndigits-mlp\n"
 
 
 def test_cuts_of_a_pattern_leave_tags_out_and_tell_progress_on_stderr(run) -> None:
@@ -29,7 +29,7 @@ def test_what_cannot_be_cut_is_told_with_the_reason(run) -> None:
 
 
 def test_markdown_of_a_pattern_is_a_table_alone(run) -> None:
-    lines = run("backbones", "digits*", "--cuts", "--markdown").stdout.splitlines()
+    lines = run("backbones", "digits-mlp*", "--cuts", "--markdown").stdout.splitlines()
     assert lines[0].startswith("| backbone | input | blocks |")
     assert lines[2:] == ["| digits-mlp | 64 | 4 | 1-4 | blocks.3 | - |"]
 

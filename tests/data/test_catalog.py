@@ -12,11 +12,12 @@ from energytune.data import (
     get_dataset,
     load_dataset,
 )
+from energytune.data.embedded import EMBEDDED_NAMES
 from energytune.errors import UnknownNameError
 
 
 def test_every_entry_is_complete():
-    assert set(DATASETS) == {"digits", "digits-rotated", "digits-same", "stl10"}
+    assert set(DATASETS) == {*EMBEDDED_NAMES, "stl10"}
     for name, entry in DATASETS.items():
         assert entry.name == name
         assert all((entry.description, entry.sizes, entry.backbone, entry.space))
@@ -30,7 +31,7 @@ def test_unknown_names_show_near_ones(function, wrong, near):
         function(wrong)
 
 
-@pytest.mark.parametrize("name", ["digits", "digits-rotated", "digits-same"])
+@pytest.mark.parametrize("name", EMBEDDED_NAMES)
 def test_sizes_that_are_told_are_the_real_ones(name):
     splits = load_dataset(name)
     real = f"{len(splits.train)} train, {len(splits.valid)} valid, {len(splits.test)} test"

@@ -10,11 +10,21 @@ SIZES = {
     "digits": (100, 400, 597, 700),
     "digits-same": (100, 400, 597, 700),
     "digits-rotated": (60, 240, 237, 1260),
+    "digits-fewshot": (30, 400, 597, 700),
+    "digits-halves": (50, 400, 446, 901),
+    "digits-inverted": (100, 400, 597, 700),
+    "digits-rot90": (100, 400, 597, 700),
+    "digits-permuted": (100, 400, 597, 700),
 }
 FINGERPRINTS = {
     "digits": "c5433d37d492fe41",
     "digits-same": "c5433d37d492fe41",  # the same downstream task; only pretraining differs
     "digits-rotated": "b15171105199da4d",
+    "digits-fewshot": "90c1e43564726155",
+    "digits-halves": "a8258d4de414e81e",
+    "digits-inverted": "71f09aef35b3833b",
+    "digits-rot90": "9fe168ad0041858b",
+    "digits-permuted": "6e046f0d03a33a34",
 }
 
 
@@ -23,8 +33,8 @@ def test_sizes_shapes_and_types(name):
     splits, pretrain = load_dataset(name), pretraining_set(name)
     found = (len(splits.train), len(splits.valid), len(splits.test), len(pretrain.images))
     assert found == SIZES[name]
-    images, targets = next(splits.train.batches(32))
-    assert (images.shape, images.dtype, targets.dtype) == ((32, 64), torch.float32, torch.int64)
+    images, targets = next(splits.train.batches(16))
+    assert (images.shape, images.dtype, targets.dtype) == ((16, 64), torch.float32, torch.int64)
     assert splits.test.n_opened == 0
     assert len(splits.class_names) == splits.task.n_classes
 
@@ -49,6 +59,27 @@ def test_rotated_parts_are_disjoint_and_pretraining_never_sees_the_downstream_cl
     rows = {tuple(row) for part in parts for row in part.tolist()}
     assert len(rows) == 537
     assert pretrain.n_classes == 7
+
+
+def test_changed_images_are_the_same_digits():
+    upright, inverted, turned, permuted = (
+        load_dataset(name).valid.images * 0.3761 + 0.3053
+        for name in ("digits", "digits-inverted", "digits-rot90", "digits-permuted")
+    )
+    torch.testing.assert_close(inverted, 1.0 - upright)
+    assert torch.equal(turned[:, 0], upright[:, 7])  # the right column is the top row
+    assert torch.equal(turned[:, 7], upright[:, 63])
+    assert not torch.equal(permuted, upright)
+    assert torch.equal(permuted.sort(dim=1).values, upright.sort(dim=1).values)
+    column = permuted.std(dim=0)  # one order for all images: each pixel keeps its statistics
+    torch.testing.assert_close(column.sort().values, upright.std(dim=0).sort().values)
+
+
+def test_halves_share_no_digit_with_pretraining():
+    splits, pretrain = load_dataset("digits-halves"), pretraining_set("digits-halves")
+    assert splits.class_names == ("5", "6", "7", "8", "9")
+    assert torch.bincount(splits.train.targets).tolist() == [10] * 5
+    assert torch.bincount(pretrain.targets).tolist() == [178, 182, 177, 183, 181]
 
 
 def test_train_is_exactly_balanced_and_all_is_stratified():

@@ -13,7 +13,7 @@ from energytune.errors import CutError
 from energytune.models.cut import Cut, SequentialCut
 from energytune.models.cut_plan import CutPlanner
 from energytune.models.hook_cut import HookCut
-from energytune.models.networks import EmbeddedMLP
+from energytune.models.networks import EMBEDDED_BACKBONES
 
 NETS = {
     "resnet18": (64, {"drop_path_rate": 0.5}),
@@ -22,6 +22,7 @@ NETS = {
     "test_efficientnet": (64, {"drop_path_rate": 0.5}),
     "mobilenetv3_small_050": (64, {"drop_path_rate": 0.5, "drop_rate": 0.3}),
     "digits-mlp": (0, {}),
+    "digits-cnn": (0, {}),
 }
 
 
@@ -40,10 +41,10 @@ def plan(name: str) -> tuple[nn.Module, CutPlanner]:
 def build(name: str) -> tuple[nn.Module, Callable[[int], Cut], Tensor]:
     """Returns a network, a function that cuts it, and inputs."""
     generator = torch.Generator().manual_seed(1)
-    if name == "digits-mlp":
+    if name in EMBEDDED_BACKBONES:
         torch.manual_seed(0)
-        mlp = EmbeddedMLP()
-        return mlp, lambda depth: SequentialCut(mlp, depth), torch.randn(4, 64, generator=generator)
+        own = EMBEDDED_BACKBONES[name]()
+        return own, lambda depth: SequentialCut(own, depth), torch.randn(4, 64, generator=generator)
     original, planner = plan(name)
     net = copy.deepcopy(original)
     size, _ = NETS[name]

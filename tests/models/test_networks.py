@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from energytune.models import EmbeddedMLP
-from energytune.models.networks import FlatOutput
+from energytune.models.networks import EmbeddedCNN, FlatOutput
 
 
 def test_shapes_and_blocks() -> None:
@@ -36,3 +36,16 @@ def test_initialised_as_nn_linear() -> None:
 
 def test_flat_output() -> None:
     assert FlatOutput(nn.Identity())(torch.zeros(2, 3, 4, 5)).shape == (2, 60)
+
+
+def test_cnn_equals_plain_convolutions() -> None:
+    net = EmbeddedCNN()
+    x = torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    h = x.view(5, 1, 8, 8)
+    for block, stride in zip(list(net.blocks)[:3], (1, 2, 2), strict=True):
+        h = torch.relu(nn.functional.conv2d(h, block.weight, block.bias, stride=stride, padding=1))
+    assert h.shape == (5, 32, 2, 2)
+    dense = net.blocks[3]
+    expected = torch.relu(nn.functional.linear(h.flatten(1), dense.weight, dense.bias))
+    torch.testing.assert_close(net(x), expected)
+    assert net(x).shape == (5, net.num_features)

@@ -145,7 +145,7 @@ def test_images_need_three_dimensions() -> None:
 
 def test_list_backbones() -> None:
     names = list_backbones()
-    assert names[0] == "digits-mlp"
+    assert names[:2] == ["digits-cnn", "digits-mlp"]
     assert {"resnet50", "resnet50.tv_in1k"} <= set(names)
-    assert list_backbones("digits") == ["digits-mlp"]
+    assert list_backbones("digits") == ["digits-cnn", "digits-mlp"]
     assert list_backbones("resnet50.tv?_in1k") == ["resnet50.tv2_in1k"]
