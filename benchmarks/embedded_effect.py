@@ -30,7 +30,7 @@ from machine import RESULTS, hardware, metadata, write_json
 
 from energytune.config import FinetuneConfig, ProbeConfig, Recipe
 from energytune.report.intervals import paired_t_interval
-from energytune.trial import Job
+from energytune.trial import Job, Tested
 from energytune.trial.bench import BenchSpec
 from energytune.trial.builder import RecordBuilder
 from energytune.trial.run import run_trial
@@ -111,7 +111,7 @@ def prepare(options: argparse.Namespace, scratch: Path, weights: Path | None = N
         dataset=options.dataset,
         backbone="digits-mlp",
         probe=ProbeConfig(),
-        finetune=FinetuneConfig(epochs=options.ft_epochs),
+        finetune=FinetuneConfig(epochs=options.ft_epochs, patience=None),
         cache=scratch,
         checkpoint=weights,
         model_dir=scratch / f"models-{os.getpid()}",
@@ -137,13 +137,14 @@ def run_taus(bench: Any, seed: int, taus: Sequence[int], ft_lr: float) -> Iterat
     """Yields one row a tau."""
     for tau in taus:
         started = perf_counter()
-        job = Job(f"s{seed}-tau{tau}", 0, Recipe(tau=tau, ft_lr=ft_lr), seed, "confirm")
+        job = Job(f"s{seed}-tau{tau}", 0, Recipe(tau=tau, ft_lr=ft_lr), seed, "test")
         builder = RecordBuilder(job)
-        for event in run_trial(bench, job):
+        *events, tested = run_trial(bench, job)
+        for event in events:
             builder.add(event)
         record = builder.build("COMPLETE")
         probe, finished = record.probe, record.finished
-        if probe is None or finished is None or finished.test is None:
+        if probe is None or finished is None or not isinstance(tested, Tested):
             raise RuntimeError(f"{job.id} ended early")
         Path(finished.model_path or "").unlink()
         yield Row(
@@ -155,7 +156,7 @@ def run_taus(bench: Any, seed: int, taus: Sequence[int], ft_lr: float) -> Iterat
             ft_train_acc=record.epochs[-1].train_acc,
             best_epoch=finished.best_epoch,
             best_valid_acc=finished.objective,
-            test_acc=finished.test.accuracy,
+            test_acc=tested.test.accuracy,
             **finished.adaptation,
             seconds=perf_counter() - started,
         )

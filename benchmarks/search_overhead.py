@@ -99,14 +99,15 @@ def run_contender(
     name: str, seed: int, options: argparse.Namespace, folder: Path, warm: Path
 ) -> dict[str, Any]:
     """Runs one contender to its end and returns its times and its recipe."""
-    common = ["--trials", options.trials, "--seed", seed, "--ft-epochs", options.ft_epochs]
+    common = ["--trials", options.trials, "--seed", seed]
     common += ["--concurrency", options.concurrency]
     if name == "ours":
         command = [*console_script(), "search", "--dataset", "digits", *common]
-        command += ["--out", folder / "run", "--json"]
+        command += ["--finetune-epochs", options.ft_epochs, "--out", folder / "run", "--json"]
         cache = folder / "cache"
     else:
         command = [sys.executable, PEER, "--variant", name, *common]
+        command += ["--ft-epochs", options.ft_epochs]
         cache = warm
     document, watch = timed(command, folder, cache, options.timeout)
     run = {
@@ -198,7 +199,7 @@ def profiled(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     folder.mkdir()
     script = Path(__file__).parent / "timed_search.py"
     command = [sys.executable, script, "search", "--dataset", "digits", "--json"]
-    command += ["--trials", options.trials, "--ft-epochs", options.ft_epochs]
+    command += ["--trials", options.trials, "--finetune-epochs", options.ft_epochs]
     command += ["--concurrency", options.concurrency, "--out", folder / "run"]
     document, watch = timed(command, folder, folder / "cache", options.timeout)
     study = json.loads((folder / "study_seconds.json").read_text())
@@ -218,7 +219,7 @@ def build_bench(cache: Path, ft_epochs: int, model_dir: Path | None = None) -> A
         dataset="digits",
         backbone="digits-mlp",
         probe=space.probe,
-        finetune=space.finetune.model_copy(update={"epochs": ft_epochs}),
+        finetune=space.finetune.model_copy(update={"epochs": ft_epochs, "patience": None}),
         cache=cache,
         model_dir=model_dir or cache / "models",
     ).build()
@@ -229,15 +230,15 @@ def test_accuracy(
 ) -> tuple[int, float]:
     """Finetunes one winner's recipe with one fresh seed; returns its run and test accuracy."""
     from energytune.config import Recipe
-    from energytune.trial import Finished, Job
+    from energytune.trial import Job, Tested
     from energytune.trial.run import run_trial
 
     index, recipe, seed = job
     bench = build_bench(cache, ft_epochs, cache / f"models-{os.getpid()}")
-    *_, finished = run_trial(bench, Job(f"r{index}-s{seed}", 0, Recipe(**recipe), seed, "confirm"))
-    if not isinstance(finished, Finished) or finished.test is None:
+    *_, tested = run_trial(bench, Job(f"r{index}-s{seed}", 0, Recipe(**recipe), seed, "test"))
+    if not isinstance(tested, Tested):
         raise RuntimeError(f"The recipe {recipe} was not tested.")
-    return index, finished.test.accuracy
+    return index, tested.test.accuracy
 
 
 def add_test_accuracy(runs: list[dict[str, Any]], options: argparse.Namespace, cache: Path) -> None:

@@ -15,12 +15,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from energytune.optimizer.energy_sampler import EnergySampler
+    from energytune.optimizer.pruner import EnergyPruner
     from energytune.search.energy_map import EnergyMap
     from energytune.search.probe_map import probe
     from energytune.search.result import TuneResult
     from energytune.tune import tune
 
-__all__ = ["EnergyMap", "TuneResult", "__version__", "probe", "tune"]
+__all__ = [
+    "EnergyMap",
+    "EnergyPruner",
+    "EnergySampler",
+    "TuneResult",
+    "__version__",
+    "probe",
+    "tune",
+]
 
 __version__ = "0.1.0"
 
@@ -56,6 +66,20 @@ class _Package(ModuleType):
         from energytune.search.energy_map import EnergyMap
 
         return EnergyMap
+
+    @property
+    def EnergyPruner(self) -> Any:  # noqa: N802 - the name of a class
+        """The class :class:`energytune.optimizer.EnergyPruner`."""
+        from energytune.optimizer.pruner import EnergyPruner
+
+        return EnergyPruner
+
+    @property
+    def EnergySampler(self) -> Any:  # noqa: N802 - the name of a class
+        """The class :class:`energytune.optimizer.energy_sampler.EnergySampler`."""
+        from energytune.optimizer.energy_sampler import EnergySampler
+
+        return EnergySampler
 
     @property
     def TuneResult(self) -> Any:  # noqa: N802 - the name of a class

@@ -30,18 +30,22 @@ def tune(
     backbone: str | nn.Module | None = None,
     space: SearchSpace | str | Path | None = None,
     fix: Mapping[str, Any] | None = None,
-    n_trials: int = 30,
+    n_trials: int | None = None,
     seed: int = 0,
     time_budget_s: float | None = None,
+    ft_epochs_budget: int | None = None,
+    until: Literal["trials", "converged"] = "trials",
     concurrency: int | None = None,
     cpus_per_trial: int = 1,
     gpus_per_trial: float | None = None,
     checkpoint: str | Path | None = None,
     weights: Literal["default", "none"] = "default",
     data_root: str | Path | None = None,
-    sampler: Literal["tpe", "gp", "random"] = "tpe",
+    sampler: Literal["tpe", "gp", "random", "energy"] = "tpe",
     pruner: Literal["energy", "median", "none"] = "energy",
+    warm_start: bool = False,
     n_confirm_seeds: int = 3,
+    n_confirm_recipes: int = 3,
     out: str | Path | None = None,
     tracking_uri: str | None = None,
     storage: str | None = None,
@@ -63,18 +67,27 @@ def tune(
             the dataset's default.
         space: A search space, its name or its YAML file; None takes the dataset's default.
         fix: Dimensions to hold at a value: ``{"head_arch": "linear"}``.
-        n_trials: Trials, both baselines included, >= 1.
+        n_trials: Trials at most, both baselines included, >= 1; None is 30, and 200 with
+            ``until="converged"``.
         seed: Seed of sampling, initialisation and batch order.
         time_budget_s: Wall-clock budget in seconds, confirmation included.
+        ft_epochs_budget: Finetuning epochs of all trials together, >= 1, confirmation not
+            included, from which on no trial begins.
+        until: ``"converged"`` ends the search as well once the sampler expects less improvement
+            than half the seed deviation; it needs ``sampler="energy"``.
         concurrency: Trials at once; None fills the CPUs, or the GPUs.
         cpus_per_trial: CPU cores of one trial.
         gpus_per_trial: GPUs of one trial, fractions allowed; None uses one where there is one.
         checkpoint: File with the backbone's weights.
         weights: ``"none"`` for a backbone with random weights.
         data_root: Folder under which image datasets lie.
-        sampler: ``"tpe"``, ``"gp"`` or ``"random"``.
+        sampler: ``"tpe"``, ``"gp"``, ``"random"`` or ``"energy"``.
         pruner: ``"energy"``, ``"median"`` or ``"none"``.
-        n_confirm_seeds: Seeds on which the winner and both baselines are confirmed.
+        warm_start: Whether the first picks come from earlier searches of the same store whose
+            energy map is near; it needs ``sampler="energy"``.
+        n_confirm_seeds: Seeds on which the best recipes and both baselines are confirmed, >= 1;
+            the best by mean wins.
+        n_confirm_recipes: Recipes beside the baselines that are confirmed, >= 1.
         out: Folder of the search; naming it again continues it.
         tracking_uri: MLflow tracking server; None is SQLite in the run folder.
         storage: Optuna storage URL; None is a journal file in the run folder.
@@ -111,12 +124,16 @@ def tune(
         n_trials=n_trials,
         seed=seed,
         time_budget_s=time_budget_s,
+        ft_epochs_budget=ft_epochs_budget,
+        until=until,
         concurrency=concurrency,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
         sampler=sampler,
         pruner=pruner,
+        warm_start=warm_start,
         n_confirm_seeds=n_confirm_seeds,
+        n_confirm_recipes=n_confirm_recipes,
         out=Path(out) if out is not None else default_out(name),
         tracking_uri=tracking_uri,
         storage=storage,

@@ -36,7 +36,7 @@ ROOMS_OF_SERVICE = {
     "torchvision": {"data", "models"},
     "timm": {"data", "models"},
     "torch_geometric": {"data", "models"},
-    "sklearn": {"data"},
+    "sklearn": {"data", "optimizer"},
     "matplotlib": {"report"},
     "rich": {"cli"},
     "typer": {"cli"},
@@ -154,6 +154,8 @@ def test_imports_point_down_and_services_stay_in_their_rooms(path: Path) -> None
     room = room_of(path)
     if room == "__init__":
         assert {name for name, _ in imports_of(path) if name.startswith("energytune")} == {
+            "energytune.optimizer.energy_sampler.EnergySampler",
+            "energytune.optimizer.pruner.EnergyPruner",
             "energytune.search.energy_map.EnergyMap",
             "energytune.search.probe_map.probe",
             "energytune.search.result.TuneResult",

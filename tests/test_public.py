@@ -34,10 +34,20 @@ def test_tune_is_the_function_and_not_its_module(code: str) -> None:
 def test_public_names_are_listed_and_unknown_ones_fail() -> None:
     import energytune
 
-    assert set(energytune.__all__) == {"EnergyMap", "TuneResult", "__version__", "probe", "tune"}
+    assert set(energytune.__all__) == {
+        "EnergyMap",
+        "EnergyPruner",
+        "EnergySampler",
+        "TuneResult",
+        "__version__",
+        "probe",
+        "tune",
+    }
     assert set(energytune.__all__) <= set(dir(energytune))
     assert isinstance(energytune.TuneResult, type)
     assert isinstance(energytune.EnergyMap, type)
+    assert isinstance(energytune.EnergyPruner, type)
+    assert isinstance(energytune.EnergySampler, type)
     assert energytune.probe.__module__ == "energytune.search.probe_map"
     with pytest.raises(AttributeError, match="tunes"):
         energytune.tunes  # noqa: B018

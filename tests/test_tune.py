@@ -124,6 +124,12 @@ def test_settings_out_of_range_are_config_errors() -> None:
         tune("digits", n_trials=0)
     with pytest.raises(ConfigError, match="seed"):
         tune("digits", seed=-1)
+    with pytest.raises(ConfigError, match="ft_epochs_budget = 0: must be >= 1"):
+        tune("digits", ft_epochs_budget=0)
+    with pytest.raises(ConfigError, match=r"until = 'converged'.*'energy'"):
+        tune("digits", until="converged", sampler="random")
+    with pytest.raises(ConfigError, match=r"warm_start = True.*'energy'"):
+        tune("digits", warm_start=True, sampler="random")
 
 
 def test_data_of_one_class_are_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,26 @@ class Table:
 
     def index(self, recipe: TableRecipe) -> int:
         """Returns the place of a recipe in the arrays."""
-        return self.recipes.index(recipe.canonical())
+        return self._places[recipe.canonical()]
+
+    @cached_property
+    def _places(self) -> dict[TableRecipe, int]:
+        return {recipe: place for place, recipe in enumerate(self.recipes)}
+
+    @cached_property
+    def probe_epochs(self) -> dict[tuple[int, Head], list[int]]:
+        """(seed, head) -> the epochs at which it was measured while probing, ascending."""
+        epochs: dict[tuple[int, Head], list[int]] = {}
+        for seed, head, epoch in sorted(self.proxies, key=lambda key: key[2]):
+            epochs.setdefault((seed, head), []).append(epoch)
+        return epochs
 
     @property
+    def finetune_s(self) -> float:
+        """CPU seconds of a typical whole finetune: a unit of cost."""
+        return FT_EPOCHS * float(np.median(self.ft_epoch_s))
+
+    @cached_property
     def mean_test_acc(self) -> Floats:
         """Test accuracy of whole finetunes at their best epoch, mean over the seeds, (R,).
 
@@ -78,7 +95,7 @@ class Table:
         mean: Floats = np.nan_to_num(self.test_acc[:, :, -1]).mean(axis=0)
         return mean
 
-    @property
+    @cached_property
     def seed_deviation(self) -> float:
         """Standard deviation over seeds of the test accuracy, pooled over the better half."""
         scores = np.nan_to_num(self.test_acc[:, :, -1])

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from energytune.trial import EpochsDone, Event, Job, ProbeDone, Probing, TrialRecord
+from energytune.trial import EpochsDone, Event, Job, Paused, ProbeDone, Probing, TrialRecord
 
 __all__ = ["Board", "Row"]
 
-Phase = Literal["probing", "finetuning", "COMPLETE", "PRUNED", "FAIL"]
+Phase = Literal["probing", "finetuning", "waiting", "COMPLETE", "PRUNED", "FAIL"]
+_ENDED = ("COMPLETE", "PRUNED", "FAIL")
 
 
 @dataclass
@@ -20,14 +21,17 @@ class Row:
 
     Attributes:
         job: What runs.
-        phase: ``"probing"``, ``"finetuning"``, or the state in which it ended.
+        phase: ``"probing"``, ``"finetuning"``, ``"waiting"`` where it is paused, or the state in
+            which it ended.
         hp_epoch: Probing epoch of the last snapshot.
         aie: Energy at the last snapshot; None before the first.
         hp_train_acc: HP-train-accuracy in [0, 1] there; None before the first.
         ft_valid_acc: Best validation accuracy so far, in [0, 1]; None before the first epoch.
         n_epochs: Finetuning epochs so far.
         reason: Why it was pruned or failed.
+        stop_reason: Why a complete trial ended by itself before its last epoch.
         duplicate_of: Number of the trial that it repeats.
+        has_waited: Whether it was paused before now.
     """
 
     job: Job
@@ -38,12 +42,19 @@ class Row:
     ft_valid_acc: float | None = None
     n_epochs: int = 0
     reason: str = ""
+    stop_reason: str = ""
     duplicate_of: int | None = None
+    has_waited: bool = False
 
     @property
     def running(self) -> bool:
-        """Whether the trial has not ended."""
+        """Whether a job of the trial runs: it has not ended and does not wait."""
         return self.phase in ("probing", "finetuning")
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a trial of the search: no confirmation, no test, no repetition."""
+        return self.job.is_trial and self.duplicate_of is None
 
 
 class Board:
@@ -52,7 +63,7 @@ class Board:
     Args:
         n_trials: Trials the search wants.
         n_ft_epochs: Finetuning epochs of a complete trial.
-        n_confirm: Confirmation runs that follow the search.
+        n_confirm: Confirmation runs that follow the search, at most: what is beaten needs fewer.
         time_budget_s: The search's time budget; None is no limit.
         clock: Seconds, monotonic; tests give their own.
     """
@@ -73,11 +84,13 @@ class Board:
         self._clock = clock
         self._opened = clock()
         self._first_event: float | None = None
-        self._n_ended_here = 0
+        self._rested_here: set[str] = set()
+        self._last_role = ""
         self._rows: dict[str, Row] = {}
 
     def started(self, job: Job) -> Row:
         """Takes note of a job that was handed out."""
+        self._last_role = job.role
         return self._rows.setdefault(job.id, Row(job))
 
     def progress(self, job: Job, events: Sequence[Event]) -> Row:
@@ -94,7 +107,11 @@ class Board:
                 row.phase = "finetuning"
                 row.aie = event.snapshots[-1].aie
                 row.hp_train_acc = event.snapshots[-1].train_acc
+            elif isinstance(event, Paused):
+                row.phase, row.has_waited = "waiting", True
+                self._rested_here.add(job.id)
             elif isinstance(event, EpochsDone):
+                row.phase = "finetuning"
                 row.n_epochs += len(event.epochs)
                 seen = [epoch.valid_acc for epoch in event.epochs]
                 row.ft_valid_acc = max(
@@ -106,12 +123,13 @@ class Board:
         """Takes note of a job's end; the record is the truth, whatever the events told."""
         # Trials of an earlier run of the same search end without having started here.
         if record.job.id in self._rows and record.duplicate_of is None:
-            self._n_ended_here += 1
+            self._rested_here.add(record.job.id)
         row = Row(
             job=record.job,
             phase="FAIL" if record.state == "RUNNING" else record.state,
             n_epochs=len(record.epochs),
             reason=record.reason,
+            stop_reason=record.stop_reason,
             duplicate_of=record.duplicate_of,
         )
         if record.probe is not None:
@@ -122,6 +140,23 @@ class Board:
             row.ft_valid_acc = max(epoch.valid_acc for epoch in record.epochs)
         self._rows[record.job.id] = row
         return row
+
+    def end_of(self, row: Row) -> str:
+        """Returns how a trial has ended, or where it waits, in words.
+
+        ``"waits at 16/200"``, ``"complete"``, ``"stopped at 63/200"`` if it ended by itself,
+        ``"pruned at 17/200"`` or ``"pruned before FT"``, ``"failed"``.
+        """
+        at = f"at {row.n_epochs}/{self.n_ft_epochs}"
+        if row.phase == "waiting":
+            return f"waits {at}"
+        if row.phase == "COMPLETE":
+            return f"stopped {at}" if row.stop_reason else "complete"
+        if row.phase == "PRUNED":
+            if row.duplicate_of is not None:  # not run: its epochs are the other trial's
+                return "pruned"
+            return f"pruned {at}" if row.n_epochs else "pruned before FT"
+        return "failed"
 
     @property
     def rows(self) -> list[Row]:
@@ -140,19 +175,24 @@ class Board:
     @property
     def best(self) -> Row | None:
         """The complete trial of the search with the highest accuracy; the earliest of equals."""
-        complete = [
-            row
-            for row in self._rows.values()
-            if row.phase == "COMPLETE" and row.job.role != "confirm" and row.duplicate_of is None
-        ]
+        complete = [row for row in self._rows.values() if row.phase == "COMPLETE" and row.is_trial]
         return max(complete, key=lambda row: row.ft_valid_acc or 0.0, default=None)
 
     @property
     def n_ended(self) -> int:
         """Trials of the search that have ended; repetitions don't count."""
+        return sum(row.is_trial and row.phase in _ENDED for row in self._rows.values())
+
+    @property
+    def n_waiting(self) -> int:
+        """Trials that wait."""
+        return sum(row.phase == "waiting" for row in self._rows.values())
+
+    @property
+    def n_rested(self) -> int:
+        """Trials of the search that have ended, or have waited: the search knows of them."""
         return sum(
-            not row.running and row.job.role != "confirm" and row.duplicate_of is None
-            for row in self._rows.values()
+            row.is_trial and (row.has_waited or not row.running) for row in self._rows.values()
         )
 
     @property
@@ -162,21 +202,29 @@ class Board:
 
     @property
     def confirming(self) -> bool:
-        """Whether the confirmation has begun."""
-        return any(row.job.role == "confirm" for row in self._rows.values())
+        """Whether confirmation goes on: the last job handed out was one of it, or a test.
+
+        A search may confirm its baselines first and then go on.
+        """
+        return self._last_role in ("confirm", "test")
+
+    @property
+    def testing(self) -> bool:
+        """Whether confirmed models are being tested: nothing is trained any more."""
+        return any(row.job.role == "test" for row in self._rows.values())
 
     def eta_s(self) -> float | None:
         """Returns the seconds left at the pace so far, confirmation included.
 
-        A time budget bounds it. None until two trials have ended: one tells no pace.
+        A time budget bounds it. None until two trials have ended or waited: one tells no pace.
         """
-        if self._first_event is None or self._n_ended_here < 2:
+        if self._first_event is None or len(self._rested_here) < 2:
             return None
         now = self._clock()
-        left = max(0, self.n_confirm - self.n_confirmed)
+        left = 0 if self.testing else max(0, self.n_confirm - self.n_confirmed)
         if not self.confirming:
-            left += max(0, self.n_trials - self.n_ended)
-        eta = (now - self._first_event) / self._n_ended_here * left
+            left += max(0, self.n_trials - self.n_rested)
+        eta = (now - self._first_event) / len(self._rested_here) * left
         if self._time_budget_s is None:
             return eta
         return min(eta, max(0.0, self._time_budget_s - (now - self._opened)))

@@ -46,7 +46,7 @@ def make_display(
     board = Board(
         config.n_trials,
         config.space.finetune.epochs,
-        n_confirm=(1 + n_baselines) * config.n_confirm_seeds,
+        n_confirm=(config.n_confirm_recipes + n_baselines) * config.n_confirm_seeds,
         time_budget_s=config.time_budget_s,
     )
     if console.is_terminal:

@@ -1,4 +1,4 @@
-"""The display without a terminal: plain lines, one a trial and two a stage."""
+"""The display without a terminal: plain lines, one a trial or pause and two a stage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from energytune.cli.board import Board, Row
 from energytune.cli.duration import format_seconds
 from energytune.progress import Advance
-from energytune.trial import Event, Job, ProbeDone, TrialRecord
+from energytune.trial import Event, Job, Paused, ProbeDone, TrialRecord
 
 __all__ = ["LineDisplay", "percent", "trial_name"]
 
@@ -73,10 +73,12 @@ class LineDisplay:
             self._say(f"{trial_name(job)} started: {job.recipe.label()}")
 
     def job_progress(self, job: Job, events: Sequence[Event]) -> None:
-        """Notes events; prints the end of probing if verbose."""
+        """Notes events; prints a pause, and the end of probing if verbose."""
         with self._lock:
             row = self._board.progress(job, events)
         for event in events:
+            if isinstance(event, Paused):
+                self._say(self._line(row))
             if self._verbose and isinstance(event, ProbeDone):
                 self._say(
                     f"{trial_name(job)} probed {event.n_epochs_run} of {job.recipe.tau} epochs in "
@@ -93,21 +95,24 @@ class LineDisplay:
 
     def _line(self, row: Row) -> str:
         board, job = self._board, row.job
+        if job.role == "test":
+            end = f"[test] {trial_name(job)} {board.end_of(row)} {job.recipe.label()}"
+            return f"{end} | {row.reason}" if row.reason else end
         confirm = job.role == "confirm"
         if confirm:
             count = f"[confirm {board.n_confirmed}/{board.n_confirm}]"
         else:
-            count = f"[{board.n_ended}/{board.n_trials}]"
+            count = f"[{board.n_rested}/{board.n_trials}]"
         parts = [
-            f"{count} {trial_name(job)} {row.phase} {job.recipe.label()}",
+            f"{count} {trial_name(job)} {board.end_of(row)} {job.recipe.label()}",
             f"AIE {row.aie:.4f}" if row.aie is not None else "AIE -",
             f"HP-train-acc {percent(row.hp_train_acc)}",
             f"FT-valid-acc {percent(row.ft_valid_acc)}",
         ]
         if row.duplicate_of is not None:
             parts.append(f"same run as t{row.duplicate_of:03d}")
-        elif row.reason:
-            parts.append(row.reason)
+        elif row.reason or row.stop_reason:
+            parts.append(row.reason or row.stop_reason)
         best = board.best
         if best is not None and not confirm:
             parts.append(f"best {percent(best.ft_valid_acc)} ({trial_name(best.job)})")
@@ -127,6 +132,6 @@ def percent(share: float | None) -> str:
 
 
 def trial_name(job: Job) -> str:
-    """Returns ``"t004"``, and ``"t004 seed 1001"`` for a confirmation."""
+    """Returns ``"t004"``, and ``"t004 seed 1001"`` for a confirmation or its test."""
     name = f"t{job.number:03d}"
-    return f"{name} seed {job.seed}" if job.role == "confirm" else name
+    return name if job.is_trial else f"{name} seed {job.seed}"

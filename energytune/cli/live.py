@@ -23,7 +23,7 @@ from energytune.trial import Event, Job, TrialRecord
 
 __all__ = ["LiveDisplay"]
 
-_STYLES = {"COMPLETE": "green", "PRUNED": "dim", "FAIL": "red"}
+_STYLES = {"waiting": "yellow", "COMPLETE": "green", "PRUNED": "dim", "FAIL": "red"}
 _LINES_AROUND = 8
 """Terminal lines that are not rows: head, best so far, bars, a shell's prompt."""
 
@@ -78,7 +78,8 @@ class LiveDisplay:
                 parts.append(self._table(rows))
                 hidden = len(board.rows) - len(rows)
                 if hidden:
-                    parts.append(Text(f"and {hidden} trials that have ended", style="dim"))
+                    what = "wait or have ended" if board.n_waiting else "have ended"
+                    parts.append(Text(f"and {hidden} trials that {what}", style="dim"))
                 parts.append(self._status())
             if self._bars.tasks and not self._over:
                 parts.append(self._bars)
@@ -113,7 +114,10 @@ class LiveDisplay:
             self._board.ended(record)
 
     def _table(self, rows: Sequence[Row]) -> Table:
-        table = Table(box=None, padding=(0, 1), header_style="bold")
+        # Tight, so that "stopped at 163/200" fits into 80 columns.
+        table = Table(
+            box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold"
+        )
         for name, justify in (
             ("trial", "left"),
             ("state", "left"),
@@ -130,13 +134,16 @@ class LiveDisplay:
 
     def _add(self, table: Table, row: Row) -> None:
         recipe = row.job.recipe
-        state: str = row.phase
         if row.phase == "finetuning":
             state = f"FT {row.n_epochs}/{self._board.n_ft_epochs}"
+        elif row.running and row.job.role == "test":
+            state = "test"
         elif row.phase == "probing":
             state = f"HP {_bar(row.hp_epoch, recipe.tau)}"
         elif row.duplicate_of is not None:
             state = f"= t{row.duplicate_of:03d}"
+        else:
+            state = self._board.end_of(row)
         head: str = recipe.head_arch
         if recipe.label_smoothing:
             head += f" ls={recipe.label_smoothing:.2g}"
@@ -156,9 +163,13 @@ class LiveDisplay:
 
     def _status(self) -> Text:
         board, best, eta = self._board, self._board.best, self._board.eta_s()
-        parts = [f"{board.n_ended}/{board.n_trials} trials"]
-        if board.confirming:
+        parts = [f"{board.n_rested}/{board.n_trials} trials"]
+        if board.n_waiting:
+            parts.append(f"{board.n_waiting} wait")
+        if board.confirming and (board.n_confirmed or not board.testing):
             parts.append(f"confirming {board.n_confirmed}/{board.n_confirm}")
+        if board.testing:
+            parts.append("testing")
         if best is not None:
             label = f"{trial_name(best.job)} {best.job.recipe.label()}"
             parts.append(f"best so far {percent(best.ft_valid_acc)} ({label})")

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SearchOptions", "format_value"]
 
-_OPTION_OF = {"n_trials": "--trials", "time_budget_s": "--time-budget"}
+_OPTION_OF = {
+    "n_trials": "--trials",
+    "time_budget_s": "--time-budget",
+    "ft_epochs_budget": "--ft-epochs",
+    "n_confirm_seeds": "--confirm-seeds",
+    "n_confirm_recipes": "--confirm-recipes",
+}
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,19 @@ class SearchOptions:
         trials: ``--trials``.
         seed: ``--seed``.
         time_budget: ``--time-budget``, for example ``"30m"``.
+        ft_epochs: ``--ft-epochs``, of all trials together.
+        until: ``--until``, ``"trials"`` or ``"converged"``.
         concurrency: ``--concurrency``.
         gpus_per_trial: ``--gpus-per-trial``.
         cpus_per_trial: ``--cpus-per-trial``.
         fix: Each ``--fix`` as it was written.
         baselines: False for ``--no-baselines``.
-        ft_epochs: ``--ft-epochs``, in place of the space's.
+        finetune_epochs: ``--finetune-epochs``, in place of the space's.
         sampler: ``--sampler``.
         pruner: ``--pruner``.
+        warm_start: True for ``--warm-start``.
+        confirm_seeds: ``--confirm-seeds``.
+        confirm_recipes: ``--confirm-recipes``.
         out: ``--out``.
         tracking_uri: ``--tracking-uri``.
         storage: ``--storage``.
@@ -58,14 +69,19 @@ class SearchOptions:
     trials: int | None = None
     seed: int | None = None
     time_budget: str | None = None
+    ft_epochs: int | None = None
+    until: str | None = None
     concurrency: int | None = None
     gpus_per_trial: float | None = None
     cpus_per_trial: int | None = None
     fix: tuple[str, ...] = ()
     baselines: bool = True
-    ft_epochs: int | None = None
+    finetune_epochs: int | None = None
     sampler: str | None = None
     pruner: str | None = None
+    warm_start: bool = False
+    confirm_seeds: int | None = None
+    confirm_recipes: int | None = None
     out: Path | None = None
     tracking_uri: str | None = None
     storage: str | None = None
@@ -90,7 +106,7 @@ class SearchOptions:
         from energytune.search.folder import default_out
 
         whole = load_space(self.space or default_space)
-        space = self._with_ft_epochs(apply_fixes(whole, self._fixes()))
+        space = self._with_finetune_epochs(apply_fixes(whole, self._fixes()))
         given: dict[str, Any] = {
             "dataset": self.dataset,
             "backbone": self.backbone,
@@ -100,11 +116,16 @@ class SearchOptions:
             "n_trials": self.trials,
             "seed": self.seed,
             "time_budget_s": parse_duration(self.time_budget) if self.time_budget else None,
+            "ft_epochs_budget": self.ft_epochs,
+            "until": self.until,
             "concurrency": self.concurrency,
             "gpus_per_trial": self.gpus_per_trial,
             "cpus_per_trial": self.cpus_per_trial,
             "sampler": self.sampler,
             "pruner": self.pruner,
+            "warm_start": self.warm_start or None,
+            "n_confirm_seeds": self.confirm_seeds,
+            "n_confirm_recipes": self.confirm_recipes,
             "tracking_uri": self.tracking_uri,
             "storage": self.storage,
             "ray_address": self.ray_address,
@@ -130,6 +151,7 @@ class SearchOptions:
             for one in value if isinstance(value, tuple) else (value,):
                 if one is not None:
                     words += [f"--{name.replace('_', '-')}", format_value(one)]
+        words += ["--warm-start"] if self.warm_start else []
         return shlex.join(words if self.baselines else [*words, "--no-baselines"])
 
     def reproduce(self, recipe: Recipe, seed: int) -> SearchOptions:
@@ -153,13 +175,22 @@ class SearchOptions:
             out=None,
             storage=None,
             time_budget=None,
+            ft_epochs=None,
+            until=None,
             sampler=None,
             pruner=None,
+            warm_start=False,
+            confirm_recipes=None,
         )
 
     def at(self, out: Path, trials: int | None = None) -> SearchOptions:
-        """Returns the same options for the folder ``out``, and for ``trials`` if given."""
-        return replace(self, out=out, trials=self.trials if trials is None else trials)
+        """Returns the same options for the folder ``out``.
+
+        With ``trials`` they are for so many, without what may have ended the search earlier.
+        """
+        if trials is None:
+            return replace(self, out=out)
+        return replace(self, out=out, trials=trials, ft_epochs=None, until=None)
 
     def _fixes(self) -> dict[str, Any]:
         from energytune.config.load import parse_fix
@@ -175,12 +206,12 @@ class SearchOptions:
             fixes[name] = value
         return fixes
 
-    def _with_ft_epochs(self, space: SearchSpace) -> SearchSpace:
-        if self.ft_epochs is None:
+    def _with_finetune_epochs(self, space: SearchSpace) -> SearchSpace:
+        if self.finetune_epochs is None:
             return space
-        if self.ft_epochs < 1:
-            raise ConfigError(f"--ft-epochs must be at least 1, got {self.ft_epochs}.")
-        finetune = space.finetune.model_copy(update={"epochs": self.ft_epochs})
+        if self.finetune_epochs < 1:
+            raise ConfigError(f"--finetune-epochs must be at least 1, got {self.finetune_epochs}.")
+        finetune = space.finetune.model_copy(update={"epochs": self.finetune_epochs})
         return space.model_copy(update={"finetune": finetune})
 
 
@@ -194,10 +225,14 @@ _COMMAND_ORDER = (
     "trials",
     "head",
     "fix",
-    "ft_epochs",
+    "finetune_epochs",
     "sampler",
     "pruner",
+    "confirm_seeds",
+    "confirm_recipes",
     "time_budget",
+    "ft_epochs",
+    "until",
     "concurrency",
     "cpus_per_trial",
     "gpus_per_trial",

@@ -38,11 +38,27 @@ def search(
         str | None, typer.Option(help="Search space: a name or a YAML file.", metavar="FILE|NAME")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="Trials, the two baselines included. Default: 30.")
+        int | None,
+        typer.Option(
+            help="Trials at most, the two baselines included. Default: 30, and 200 with "
+            "--until converged."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: 0.")] = None,
     time_budget: Annotated[
         str | None, typer.Option(help="Stop in time, for example 90s, 30m, 2h.", metavar="TIME")
+    ] = None,
+    ft_epochs: Annotated[
+        int | None,
+        typer.Option(help="Begin no trial after so many finetuning epochs of all trials together."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            help="trials (default) or converged: stop as well when the expected improvement is "
+            "below half the seed deviation; needs --sampler energy.",
+            metavar="trials|converged",
+        ),
     ] = None,
     concurrency: Annotated[
         int | None, typer.Option(help="Trials at once. Default: as many as fit.")
@@ -65,11 +81,28 @@ def search(
             help="Begin with tau = 0 and the largest tau. Without them nothing is compared.",
         ),
     ] = True,
-    ft_epochs: Annotated[
-        int | None, typer.Option(help="Finetuning epochs. Default: the space's.")
+    finetune_epochs: Annotated[
+        int | None, typer.Option(help="Finetuning epochs of a trial. Default: the space's.")
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe (default), gp or random.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="tpe (default), gp, random or energy.")
+    ] = None,
     pruner: Annotated[str | None, typer.Option(help="energy (default), median or none.")] = None,
+    warm_start: Annotated[
+        bool,
+        typer.Option(
+            "--warm-start/--no-warm-start",
+            help="Take the first picks from earlier searches beside --out whose energy map is "
+            "near; needs --sampler energy. Off by default: no gain was shown.",
+        ),
+    ] = False,
+    confirm_seeds: Annotated[
+        int | None,
+        typer.Option(help="Seeds on which the best recipes are confirmed, by mean. Default: 3."),
+    ] = None,
+    confirm_recipes: Annotated[
+        int | None, typer.Option(help="Recipes to confirm beside the baselines. Default: 3.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the search. Default: one for each search in energytune-runs."),
@@ -111,14 +144,19 @@ def search(
         trials=trials,
         seed=seed,
         time_budget=time_budget,
+        ft_epochs=ft_epochs,
+        until=until,
         concurrency=concurrency,
         gpus_per_trial=gpus_per_trial,
         cpus_per_trial=cpus_per_trial,
         fix=tuple(fix or ()),
         baselines=baselines,
-        ft_epochs=ft_epochs,
+        finetune_epochs=finetune_epochs,
         sampler=sampler,
         pruner=pruner,
+        warm_start=warm_start,
+        confirm_seeds=confirm_seeds,
+        confirm_recipes=confirm_recipes,
         out=out,
         tracking_uri=tracking_uri,
         storage=storage,
@@ -138,13 +176,14 @@ def _run(options: SearchOptions, config: SearchConfig, as_json: bool, verbose: b
         typer.Exit: With code 130 if it was interrupted, 1 if there is no winner.
     """
     from energytune.cli.display import log_to, make_console, make_display
-    from energytune.cli.summary import summarise, to_json
+    from energytune.cli.summary import summarise
+    from energytune.cli.summary_json import to_json
     from energytune.cli.summary_text import print_summary
     from energytune.tune import run_search
 
     console = make_console(to_stderr=as_json)
     console.print(
-        f"energytune search: {config.dataset}, {config.n_trials} trials, seed {config.seed}, "
+        f"energytune search: {config.dataset}, {_extent(config)}, seed {config.seed}, "
         f"in {config.out}",
         soft_wrap=True,
     )
@@ -165,6 +204,16 @@ def _run(options: SearchOptions, config: SearchConfig, as_json: bool, verbose: b
         raise typer.Exit(130)
     if summary.winner is None:
         raise typer.Exit(1)
+
+
+def _extent(config: SearchConfig) -> str:
+    """Returns what ends the search, of what is known before."""
+    text = f"{config.n_trials} trials"
+    if config.until == "converged":
+        text = f"until converged, at most {text}"
+    if config.ft_epochs_budget is not None:
+        text += f", {config.ft_epochs_budget:,} finetuning epochs"
+    return text
 
 
 def _say_how_to_go_on(options: SearchOptions, config: SearchConfig) -> None:

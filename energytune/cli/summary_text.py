@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from rich.console import Console
-from rich.table import Table
 
+from energytune.cli.confirm_text import print_comparison, print_race
 from energytune.cli.duration import format_seconds
 from energytune.cli.lines import percent, trial_name
+from energytune.cli.neighbours_text import print_neighbours
 from energytune.cli.summary import Summary
-from energytune.report.comparison import Confirmed
-from energytune.report.intervals import Interval, PairedDifference
+from energytune.report.intervals import Interval
 
-__all__ = ["difference_text", "print_summary"]
+__all__ = ["print_summary"]
 
 _NOT_STAGES = ("total", "hp", "ft")
 """The whole, and sums over workers that run side by side."""
@@ -21,13 +19,17 @@ _N_FAILURES = 3
 
 
 def print_summary(console: Console, summary: Summary) -> None:
-    """Prints winner, comparison, cost, model, links and what to do next."""
+    """Prints the end, winner, comparison, cost, model, links and what to do next."""
+    if summary.result.end_reason:
+        _line(console, "")
+        _line(console, f"Search ended: {summary.result.end_reason}")
     if summary.winner is None:
         _line(console, "No trial is complete, so there is no winner.")
     else:
         _print_winner(console, summary)
-        if summary.result.confirmations:
-            _print_comparison(console, summary)
+        print_race(console, summary)
+        print_comparison(console, summary)
+        print_neighbours(console, summary)
     _print_costs(console, summary)
     _print_failures(console, summary)
     _print_records(console, summary)
@@ -57,57 +59,10 @@ def _print_winner(console: Console, summary: Summary) -> None:
             f"{best.n_test} images; mean of {n_seeds} seed{'s' if n_seeds > 1 else ''})",
         )
     else:
-        _line(console, "Test accuracy: not measured, the winner was not confirmed.")
+        why = "interrupted" if summary.result.interrupted else "no run of the winner was tested"
+        _line(console, f"Test accuracy: not measured, {why}.")
     _line(console, "Run this recipe again:")
     _line(console, f"  {summary.command}")
-
-
-def _print_comparison(console: Console, summary: Summary) -> None:
-    best = summary.confirmed
-    if best is None:
-        return
-    _line(console, "")
-    n_seeds = summary.result.config.n_confirm_seeds
-    table = Table(
-        title=f"Test accuracy over {n_seeds} seeds; paired differences with 95 % intervals",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        padding=(0, 1),
-    )
-    for column in ("", "trial", "mean", "by seed", "winner minus it, in points"):
-        table.add_column(column, justify="right" if column == "mean" else "left")
-    table.add_row("winner", f"t{best.number:03d}", _mean(best), _by_seed(best), "")
-    for comparison in summary.comparisons:
-        other = comparison.confirmed
-        told = (
-            "it is the winner"
-            if comparison.is_winner
-            else difference_text(comparison.difference, n_seeds)
-        )
-        table.add_row(
-            comparison.baseline, f"t{other.number:03d}", _mean(other), _by_seed(other), told
-        )
-    console.print(table)
-
-
-def difference_text(difference: PairedDifference, n_seeds: int) -> str:
-    """Returns ``"+4.9 [+2.1, +7.7]"`` in points, and says what is missing.
-
-    Args:
-        difference: Winner minus baseline.
-        n_seeds: Pairs there should be.
-    """
-    if difference.n == 0:
-        return "not measured: no seed that both have finished"
-    text = f"{100 * difference.mean:+.1f}"
-    if difference.interval is None:
-        return f"{text} (one seed: no interval)"
-    low, high = 100 * difference.interval.low, 100 * difference.interval.high
-    text += f" [{low:+.1f}, {high:+.1f}]"
-    if not difference.excludes_zero:
-        text += ", may be chance"
-    return text if difference.n == n_seeds else f"{text} ({difference.n} of {n_seeds} seeds)"
 
 
 def _print_costs(console: Console, summary: Summary) -> None:
@@ -121,7 +76,10 @@ def _print_costs(console: Console, summary: Summary) -> None:
     )
     if total is not None:
         _line(console, f"Cost: {format_seconds(total)}" + (f" ({stages})" if stages else ""))
-    ended = [f"{spent.n_complete} complete", f"{spent.n_pruned} pruned", f"{spent.n_failed} failed"]
+    complete = f"{spent.n_complete} complete"
+    if spent.n_stopped:
+        complete += f" ({spent.n_stopped} of them stopped early by themselves)"
+    ended = [complete, f"{spent.n_pruned} pruned", f"{spent.n_failed} failed"]
     if n_duplicates := summary.result.n_duplicates:
         ended.append(f"{n_duplicates} repeated and not run again")
     _line(console, f"  trials: {', '.join(ended)}")
@@ -165,15 +123,6 @@ def _print_records(console: Console, summary: Summary) -> None:
         if tracking.warning:
             _line(console, f"Warning: {tracking.warning}")
     _line(console, f"Folder: {result.out}")
-
-
-def _mean(confirmed: Confirmed) -> str:
-    return "-" if math.isnan(confirmed.mean) else percent(confirmed.mean)
-
-
-def _by_seed(confirmed: Confirmed) -> str:
-    text = " ".join(f"{100 * a:.1f}" for a in confirmed.accuracy_by_seed.values())
-    return f"{text} ({confirmed.n_failed} failed)".strip() if confirmed.n_failed else text
 
 
 def _percents(interval: Interval) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from energytune.config.problems import describe_problems
 from energytune.config.space import SearchSpace
 from energytune.errors import ConfigError
 
-__all__ = ["SearchConfig", "search_config"]
+__all__ = ["CONVERGING_SAMPLERS", "SearchConfig", "search_config"]
+
+CONVERGING_SAMPLERS = ("energy",)
+"""Samplers that say which improvement they expect, so that a search can end by it."""
+
+_CONVERGED_CAP = 200
 
 
 class SearchConfig(BaseModel):
@@ -28,15 +33,26 @@ class SearchConfig(BaseModel):
             for default spaces. Else a range that is too deep is refused.
         baseline_taus: The baselines' tau; None takes 0 (if the space has it) and the space's
             largest. Kept apart from the space so that fixing tau does not lose the baselines.
-        n_trials: Number of trials, the two baselines included, >= 1.
+        n_trials: Number of trials, the two baselines included, >= 1; the most there are if
+            another limit ends the search before. None and nothing said are 30, and 200 with
+            ``until="converged"``.
         seed: Seed of sampling, initialisation and batch order.
         time_budget_s: Wall-clock budget in seconds, confirmation included; None is no limit.
+        ft_epochs_budget: Finetuning epochs of all trials together, >= 1, confirmation not
+            included, from which on no trial begins; None is no limit.
+        until: ``"trials"``, or ``"converged"``: the search also ends once the sampler expects
+            less improvement than half the seed deviation. For that the baselines are run on two
+            further seeds at the start, and the sampler must be one that says what it expects.
         concurrency: Trials at once; None fills the CPUs (or GPUs).
         cpus_per_trial: CPU cores that one trial computes with.
         gpus_per_trial: GPUs one trial holds, fractions allowed; None uses one where there is one.
-        sampler: ``"tpe"``, ``"gp"`` or ``"random"``.
+        sampler: ``"tpe"``, ``"gp"``, ``"random"`` or ``"energy"``.
         pruner: ``"energy"``, ``"median"`` or ``"none"``.
-        n_confirm_seeds: Seeds on which the winner and both baselines are confirmed.
+        warm_start: Whether the first picks come from earlier searches beside ``out`` and in
+            ``storage`` whose energy map is near; for ``sampler="energy"``. Off, since tasks
+            differ in where on the map the best recipe lies.
+        n_confirm_seeds: Seeds on which the best recipes and both baselines are confirmed.
+        n_confirm_recipes: Recipes beside the baselines that are confirmed, the best of the search.
         out: Folder of the search.
         tracking_uri: MLflow tracking server; None is SQLite in the run folder.
         storage: Optuna storage URL; None is a journal file in the run folder.
@@ -59,18 +75,59 @@ class SearchConfig(BaseModel):
     n_trials: int = Field(default=30, ge=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
     time_budget_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    ft_epochs_budget: int | None = Field(default=None, ge=1)
+    until: Literal["trials", "converged"] = "trials"
     concurrency: int | None = Field(default=None, ge=1)
     cpus_per_trial: int = Field(default=1, ge=1)
     gpus_per_trial: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    sampler: Literal["tpe", "gp", "random"] = "tpe"
+    sampler: Literal["tpe", "gp", "random", "energy"] = "tpe"
     pruner: Literal["energy", "median", "none"] = "energy"
+    warm_start: bool = False
     n_confirm_seeds: int = Field(default=3, ge=1)
+    n_confirm_recipes: int = Field(default=3, ge=1)
     out: Path
     tracking_uri: str | None = None
     storage: str | None = None
     ray_address: str | None = None
     loader_workers: int | None = Field(default=None, ge=0)
     cache_budget: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_cap(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("n_trials") is not None:
+            return data
+        rest = {name: value for name, value in data.items() if name != "n_trials"}
+        if data.get("until") == "converged":
+            rest["n_trials"] = _CONVERGED_CAP
+        return rest
+
+    @model_validator(mode="after")
+    def _can_warm_start(self) -> Self:
+        if self.warm_start and self.sampler != "energy":
+            raise ValueError(
+                "warm_start = True: needs the sampler that reads the energy map, 'energy'. Got "
+                f"{self.sampler!r}; choose that sampler, or search without a warm start"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_converge(self) -> Self:
+        if self.until != "converged":
+            return self
+        if self.sampler not in CONVERGING_SAMPLERS:
+            names = ", ".join(map(repr, CONVERGING_SAMPLERS))
+            raise ValueError(
+                f"until = 'converged': needs a sampler that says what improvement it expects: "
+                f"{names}. Got {self.sampler!r}; choose that sampler, or end by trials, time or "
+                "finetuning epochs"
+            )
+        if self.baseline_taus == ():
+            raise ValueError(
+                "until = 'converged': needs the baselines, whose repeats measure the seed "
+                "deviation. Search with them, or end by trials, time or finetuning epochs"
+            )
+        return self
 
 
 def search_config(**values: Any) -> SearchConfig:

@@ -63,6 +63,9 @@ class FinetuneConfig(BaseModel):
         batch_size: Samples a step, >= 1.
         schedule: ``"cosine"`` falls to 0 at the last step, ``"constant"`` stays.
         augment: Whether training images are augmented (random crop and flip).
+        patience: Share of ``epochs``, in (0, 1], without a new best on validation after which a
+            finetune stops by itself; None never stops it, nor does 1. The schedule is that of all
+            ``epochs`` in any case.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,3 +76,12 @@ class FinetuneConfig(BaseModel):
     batch_size: int = Field(default=32, ge=1)
     schedule: Literal["cosine", "constant"] = "cosine"
     augment: bool = True
+    patience: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+
+    @property
+    def patience_epochs(self) -> int | None:
+        """Epochs without a new best that end a finetune: rounded up, >= 1; None never ends it."""
+        if self.patience is None:
+            return None
+        # Rounding first: 0.07 * 100 is 7.000000000000001, and means 7.
+        return max(1, math.ceil(round(self.patience * self.epochs, 9)))

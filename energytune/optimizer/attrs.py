@@ -5,7 +5,10 @@ User attributes, few and big since each is one write to the storage:
 - ``recipe`` (dict), ``role``, ``seed``: at the start.
 - ``hp`` (the last probing snapshot, a dict), ``snapshots`` (a list of dicts): after probing.
 - ``curve`` (finetuning epochs, a list of dicts), ``finished`` (dict), ``times`` (dict),
-  ``reason``: at the end.
+  ``reason`` (why pruned, failed or not run): at the end. A trial that stopped by itself is complete
+  and has its ``stop_reason`` in ``finished``.
+- ``paused`` (a finetuning epoch): at each pause, after ``curve`` and ``times`` so far. A trial that
+  is RUNNING and has it waits there, or goes on from there and may be lost.
 - ``duplicate_of``: number of the trial this one repeats; ``retry_of``: number of the
   interrupted trial that this one runs again.
 """
@@ -32,11 +35,19 @@ __all__ = [
     "record_of",
     "records_from_study",
     "report_ends",
+    "report_once",
     "write_duplicate",
     "write_end",
+    "write_pause",
     "write_probe",
     "write_start",
 ]
+
+
+_TIMES = (
+    *("seconds_hp", "seconds_ft", "n_hp_epochs_run"),
+    *("started_ms", "ended_ms", "waited_ms"),
+)
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
@@ -90,33 +101,45 @@ def write_probe(trial: Trial, event: ProbeDone) -> None:
     trial.set_user_attr("hp", snapshots[-1] if snapshots else {})
 
 
+def write_pause(trial: Trial, record: TrialRecord) -> None:
+    """Stores what a trial has told so far, and that it waits after the last epoch of it."""
+    _write_progress(trial, record)
+    # Last: whoever finds it may rely on the curve up to there.
+    trial.set_user_attr("paused", record.epochs[-1].epoch)
+
+
 def write_end(trial: Trial, record: TrialRecord) -> None:
     """Stores the rest of the record, just before the trial is told."""
-    if record.epochs:
-        trial.set_user_attr("curve", [dict(vars(epoch)) for epoch in record.epochs])
     if record.reason:
         trial.set_user_attr("reason", record.reason)
-    trial.set_user_attr(
-        "times",
-        {
-            "seconds_hp": record.seconds_hp,
-            "seconds_ft": record.seconds_ft,
-            "n_hp_epochs_run": record.n_hp_epochs_run,
-            "started_ms": record.started_ms,
-            "ended_ms": record.ended_ms,
-        },
-    )
+    _write_progress(trial, record)
     if record.finished:  # last: whoever finds it may take the trial for complete
         trial.set_user_attr("finished", asdict(record.finished))
 
 
+def _write_progress(trial: Trial, record: TrialRecord) -> None:
+    if record.epochs:
+        trial.set_user_attr("curve", [dict(vars(epoch)) for epoch in record.epochs])
+    times = {name: getattr(record, name) for name in _TIMES}
+    trial.set_user_attr("times", times)
+
+
 def report_ends(trial: Trial, epochs: Sequence[FinetuneEpoch], finished: Finished) -> None:
     """Reports the best and the last epoch where a rung did not, for who looks at the study."""
-    reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
     ends = {finished.best_epoch, epochs[-1].epoch} if epochs else set()
     for epoch in epochs:
-        if epoch.epoch in ends and epoch.epoch not in reported:
-            trial.report(epoch.valid_acc, epoch.epoch)
+        if epoch.epoch in ends:
+            report_once(trial, epoch)
+
+
+def report_once(trial: Trial, epoch: FinetuneEpoch) -> None:
+    """Reports the validation accuracy of an epoch, unless the study has it.
+
+    A trial that was lost after a pause tells some epochs again.
+    """
+    reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    if epoch.epoch not in reported:
+        trial.report(epoch.valid_acc, epoch.epoch)
 
 
 def job_of(number: int, attrs: dict[str, Any]) -> Job:
@@ -138,7 +161,8 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
     return TrialRecord(
         job=job_of(trial.number, attrs),
         state=trial.state.name,  # type: ignore[arg-type]
-        reason=attrs.get("reason", ""),
+        # A trial that was lost when it was to be told PRUNED may have finished after all.
+        reason="" if "finished" in attrs else attrs.get("reason", ""),
         snapshots=tuple(ProbeSnapshot(**s) for s in attrs.get("snapshots", ())),
         epochs=tuple(FinetuneEpoch(**e) for e in attrs.get("curve", ())),
         finished=_finished(attrs["finished"]) if "finished" in attrs else None,

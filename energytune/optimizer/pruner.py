@@ -1,51 +1,86 @@
 """The pruner: which finetunes are not run, and which are stopped early.
 
-It reads the study and nothing else, so it works under ``study.optimize``, under any executor at
-any concurrency, and after a search was interrupted.
+It decides by the study and nothing else, so it works under ``study.optimize``, under any executor
+at any concurrency, and after a search was interrupted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
+import numpy as np
 from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from energytune.config import Recipe
-from energytune.errors import unknown_name
-from energytune.optimizer.energy_rules import Probed, Tolerances, collapsed, redundant
+from energytune.errors import ConfigError, unknown_name
+from energytune.optimizer.energy_rules import ProbedTable, Tolerances, collapsed, redundant
+from energytune.optimizer.probed import Probed, probed_of
 from energytune.optimizer.rungs import (
+    FinishedTrials,
+    SuccessiveHalvingPruner,
+    compared,
     median_pruner,
     no_pruner,
     reported_epochs,
     successive_halving,
 )
-from energytune.training import ProbeSnapshot
 
-__all__ = ["PRUNERS", "EnergyPruner", "ask_pruner", "make_pruner"]
+__all__ = ["PRUNERS", "EnergyPruner", "Gate", "ask_pruner", "make_pruner", "prune_reason"]
+
+PRUNE_REASON = "energytune:prune_reason"
+"""System attribute of a trial: why :class:`EnergyPruner` stopped it."""
+
+
+class Gate(Protocol):
+    """A further opinion on which finetunes are not worth running."""
+
+    def reason(self, study: Study, trial: FrozenTrial, probed: Probed) -> str | None:
+        """Returns why not to finetune ``trial``, with the numbers, or None to go on."""
+        ...
 
 
 class EnergyPruner(BasePruner):
     """Energy rules before finetuning, then successive halving on finetuning epochs.
 
-    Ask it once after head probing, when the user attributes ``recipe`` and ``snapshots`` (or
-    ``hp`` alone, the last snapshot) are set and nothing is reported yet: a trial is pruned if
-    another one has finished from the same start, or if its head has collapsed
-    (:mod:`energytune.optimizer.energy_rules`). Then once after each reported finetuning epoch:
-    the inner pruner decides. Head-probing numbers are never compared with finetuning numbers,
-    and neither AIE nor HP-train-accuracy is ever better high or low. Baselines (user attribute
-    ``role``) are never pruned, but take part in every comparison.
+    In your own objective, with the parameters named as in a recipe (``tau`` or ``tau_plus_1``,
+    ``head_arch``, ``label_smoothing``, ``reinit_depth``, ``ft_lr``; any may be missing, others
+    may be added)::
+
+        trial.set_user_attr("hp", {"train_acc": ..., "aie": ..., "head_norm": ...,
+                                   "valid_loss": ...})  # when head probing has ended
+        if trial.should_prune():  # once, before anything is reported
+            raise TrialPruned
+        for epoch in range(1, n_ft_epochs + 1):
+            trial.report(valid_acc, epoch)
+            if trial.should_prune():
+                raise TrialPruned
+
+    At the first question a trial is pruned if another one has finished from the same start, or if
+    its head has collapsed (:mod:`energytune.optimizer.energy_rules`); trials that differ in a
+    parameter of your own are never the same. A rule whose numbers are missing is silent. With
+    the user attribute ``snapshots``, a list of such dicts each with its ``epoch``, a probe that
+    stands still is recognised too. After each reported finetuning epoch the inner pruner decides.
+    Head-probing numbers are never compared with finetuning numbers, and neither AIE nor
+    HP-train-accuracy is ever better high or low. Baselines (user attribute ``role``, beginning
+    with ``baseline``) are never pruned, but take part in every comparison.
+
+    The reason of each prune is stored with the trial: :func:`prune_reason`. What was read of
+    finished trials is kept in this object to be quick; another object decides alike.
 
     Args:
         n_ft_epochs: Finetuning epochs of a whole trial, >= 1.
-        inner: Decides during finetuning. None is Optuna's successive halving with a grace of
-            8 % of the epochs and reduction factor 3.
-        tolerances: When two starts are equal.
-        n_collapse_trials: Fewest trials to call a head collapsed by comparison.
+        inner: Decides during finetuning. None is successive halving with a grace of 8 % of the
+            epochs and reduction factor 3.
+        tolerances: When two starts are equal: in accuracy, in AIE, and as a ratio of rates.
+        n_collapse_trials: Fewest trials to call a head collapsed by comparison, >= 1.
+        gate: Asked before finetuning about the trials that the rules let pass.
 
     Raises:
-        ConfigError: If ``n_ft_epochs`` is below 1.
+        ConfigError: If ``n_ft_epochs`` or ``n_collapse_trials`` is below 1. When asked: if what
+            the trial stores has a wrong type or value.
     """
 
     def __init__(
@@ -55,11 +90,20 @@ class EnergyPruner(BasePruner):
         *,
         tolerances: Tolerances | None = None,
         n_collapse_trials: int = 10,
+        gate: Gate | None = None,
     ) -> None:
+        halving = successive_halving(n_ft_epochs)  # it checks the number of epochs
+        if n_collapse_trials < 1:
+            raise ConfigError(
+                f"n_collapse_trials must be at least 1. Got {n_collapse_trials}. "
+                "Give a large number to compare never."
+            )
         self.n_ft_epochs = n_ft_epochs
-        self.inner = successive_halving(n_ft_epochs) if inner is None else inner
+        self.inner = halving if inner is None else inner
         self.tolerances = tolerances or Tolerances()
         self.n_collapse_trials = n_collapse_trials
+        self.gate = gate
+        self._probed = FinishedTrials(ProbedTable(), _with_probed)
 
     def rung_epochs(self, n_epochs: int) -> frozenset[int]:
         """Returns the epochs at which the inner pruner looks; all if it does not say."""
@@ -72,48 +116,65 @@ class EnergyPruner(BasePruner):
     def explain(self, study: Study, trial: FrozenTrial) -> str | None:
         """Returns why to stop ``trial`` now, with the numbers, or None to go on.
 
-        It keeps nothing in this object. The inner pruner may take notes in the study (successive
-        halving stores which rungs a trial has passed), so ask once per report.
+        The reason is stored in the study. A foreign inner pruner may take notes there too
+        (Optuna's successive halving does), so ask once per report.
         """
-        if trial.last_step is None:
+        before = trial.last_step is None
+        reason = None if before else ask_pruner(self.inner, study, trial)
+        if str(trial.user_attrs.get("role", "")).startswith("baseline"):
+            return None
+        if before:
             reason = self._before_finetuning(study, trial)
-        else:
-            reason = ask_pruner(self.inner, study, trial)
-        is_baseline = str(trial.user_attrs.get("role", "")).startswith("baseline")
-        return None if is_baseline else reason
+        if reason is not None and not trial.state.is_finished():
+            # As Optuna's own pruners store theirs: a pruner is given no public way.
+            study._storage.set_trial_system_attr(trial._trial_id, PRUNE_REASON, reason)
+        return reason
 
     def _before_finetuning(self, study: Study, trial: FrozenTrial) -> str | None:
-        probed = _probed(trial)
+        probed = probed_of(trial)
         if probed is None:
             return None
-        others: list[Probed] = []
-        complete: list[Probed] = []
-        for other in study.get_trials(deepcopy=False):
-            theirs = _probed(other) if other.number != trial.number else None
-            if theirs is not None:
-                others.append(theirs)
-                if other.state == TrialState.COMPLETE:
-                    complete.append(theirs)
-        return collapsed(probed, others, self.n_collapse_trials) or redundant(
-            probed, complete, self.tolerances
+        table = self._probed.read(study)
+        reason = collapsed(probed, table, self.n_collapse_trials) or redundant(
+            probed, table, self.tolerances
         )
+        if reason is None and self.gate is not None:
+            reason = self.gate.reason(study, trial, probed)
+        return reason
 
 
-def _probed(trial: FrozenTrial) -> Probed | None:
-    attrs = trial.user_attrs
-    snapshots = attrs.get("snapshots") or ([attrs["hp"]] if attrs.get("hp") else [])
-    if not snapshots or "recipe" not in attrs:
+def _with_probed(study: Study, table: ProbedTable, trials: Iterable[FrozenTrial]) -> ProbedTable:
+    return table.plus(_probed_among(trials))
+
+
+def _probed_among(trials: Iterable[FrozenTrial]) -> Iterator[tuple[Probed, bool]]:
+    for trial in trials:
+        try:
+            probed = probed_of(trial)
+        except ConfigError:  # told when that trial itself was asked about
+            continue
+        if probed is not None:
+            yield probed, trial.state == TrialState.COMPLETE
+
+
+def prune_reason(trial: FrozenTrial) -> str | None:
+    """Returns why :class:`EnergyPruner` stopped a trial, with the numbers.
+
+    Args:
+        trial: Of ``study.trials``.
+
+    Returns:
+        None if it did not, and if ``trial`` went on all the same and was completed or failed.
+    """
+    if trial.state not in (TrialState.PRUNED, TrialState.RUNNING):
         return None
-    return Probed(
-        number=trial.number,
-        recipe=Recipe(**attrs["recipe"]),
-        snapshots=tuple(ProbeSnapshot(**snapshot) for snapshot in snapshots),
-    )
+    reason: str | None = trial.system_attrs.get(PRUNE_REASON)
+    return reason
 
 
 def ask_pruner(pruner: BasePruner, study: Study, trial: FrozenTrial) -> str | None:
     """Asks any pruner; returns its reason with the numbers it saw, or None to go on."""
-    if isinstance(pruner, EnergyPruner):
+    if isinstance(pruner, EnergyPruner | SuccessiveHalvingPruner):
         return pruner.explain(study, trial)
     if not pruner.prune(study, trial):
         return None
@@ -121,20 +182,14 @@ def ask_pruner(pruner: BasePruner, study: Study, trial: FrozenTrial) -> str | No
     epoch = trial.last_step
     if epoch is None:
         return f"{name}: after head probing"
-    others = sorted(
-        (
-            other.intermediate_values[epoch]
+    values = np.array(
+        [
+            other.intermediate_values.get(epoch, math.nan)
             for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and epoch in other.intermediate_values
-        ),
-        reverse=True,
+            if other.number != trial.number
+        ]
     )
-    value = trial.intermediate_values[epoch]
-    reason = f"{name}: FT-valid-acc {value:.4f} at epoch {epoch}"
-    if not others:
-        return reason
-    better = sum(other > value for other in others)
-    return f"{reason}, {better} of {len(others)} other trials better, best {others[0]:.4f}"
+    return compared(name, study, trial, values[~np.isnan(values)])[0]
 
 
 PRUNERS: dict[str, Callable[[int], BasePruner]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from optuna.distributions import check_distribution_compatibility
 from optuna.study import Study
@@ -32,12 +32,27 @@ def baseline_roles(taus: Iterable[int]) -> dict[Role, int]:
     return roles
 
 
-def prepare(study: Study, space: SearchSpace, *, baseline_taus: Iterable[int], seed: int) -> None:
+def prepare(
+    study: Study,
+    space: SearchSpace,
+    *,
+    baseline_taus: Iterable[int],
+    seed: int,
+    pause_epochs: Collection[int] = (),
+) -> None:
     """Makes the study ready for a start or for going on; doing it twice changes nothing.
 
     Trials that are RUNNING belong to a search that was killed: they fail as ``interrupted`` and
     are enqueued again with the same recipe, after the baselines that are still missing. One
-    that had finished and was only not told is told.
+    that had finished and was only not told is told. One that was paused is left as it is, to go
+    on from there.
+
+    Args:
+        study: Any.
+        space: What is searched.
+        baseline_taus: 0 and tau max.
+        seed: Seed of the baselines.
+        pause_epochs: Epochs from which a paused trial can go on; empty if none can.
 
     Raises:
         OutputError: If the study's trials were sampled from a space that can't be mixed with
@@ -48,6 +63,8 @@ def prepare(study: Study, space: SearchSpace, *, baseline_taus: Iterable[int], s
         finished = trial.user_attrs.get("finished")
         if finished is not None:  # killed between the last write and the telling
             study.tell(trial.number, finished["objective"])
+            continue
+        if trial.user_attrs.get("paused") in pause_epochs:
             continue
         Trial(study, trial._trial_id).set_user_attr("reason", INTERRUPTED)
         study.tell(trial.number, state=TrialState.FAIL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from energytune.errors import unknown_name
+from energytune.optimizer.energy_features import EnergyLookup
+from energytune.optimizer.energy_sampler import EnergySampler
+from energytune.optimizer.warm_start import WarmStart
 
-__all__ = ["SAMPLERS", "PerTrialSampler", "make_sampler"]
+__all__ = ["SAMPLERS", "PerTrialSampler", "Sampler", "make_sampler"]
+
+Sampler = BaseSampler
+"""What a study samples with; for rooms that don't import Optuna."""
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -29,7 +35,16 @@ def _random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "gp": _gp, "random": _random}
+def _energy(seed: int) -> BaseSampler:
+    return EnergySampler(seed=seed)
+
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "random": _random,
+    "energy": _energy,
+}
 """All samplers: name -> maker from a seed."""
 
 
@@ -93,16 +108,30 @@ class PerTrialSampler(BaseSampler):
         self._by_number.pop(trial.number, None)
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
+def make_sampler(
+    name: str,
+    seed: int,
+    *,
+    energy: EnergyLookup | None = None,
+    space: Mapping[str, BaseDistribution] | None = None,
+    warm_start: WarmStart | None = None,
+) -> BaseSampler:
     """Returns a sampler.
 
     Args:
-        name: ``"tpe"`` (multivariate, constant liar), ``"gp"`` or ``"random"``.
+        name: ``"tpe"`` (multivariate, constant liar), ``"gp"``, ``"random"`` or ``"energy"``.
         seed: >= 0; the same seed and study give the same suggestion in every process.
+        energy: What ``"energy"`` knows of parameters before they are run; the others don't ask.
+        space: What ``"energy"`` samples jointly from the first trial on,
+            :func:`~energytune.optimizer.suggest.distributions`; the others find it out.
+        warm_start: Earlier searches that ``"energy"`` asks first; the others don't.
 
     Raises:
         UnknownNameError: If there is no sampler of that name.
     """
     if name not in SAMPLERS:
         raise unknown_name("sampler", name, SAMPLERS)
-    return PerTrialSampler(SAMPLERS[name], seed)
+    make = SAMPLERS[name]
+    if name == "energy":
+        make = EnergySampler(energy, space=space, warm_start=warm_start).reseeded
+    return PerTrialSampler(make, seed)

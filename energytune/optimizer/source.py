@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterable, Sequence
 
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState
 
 from energytune.config import SearchSpace
 from energytune.optimizer.attrs import (
@@ -15,42 +15,22 @@ from energytune.optimizer.attrs import (
     is_interrupted,
     records_from_study,
     report_ends,
-    write_duplicate,
     write_end,
-    write_probe,
     write_start,
 )
-from energytune.optimizer.pruner import ask_pruner
+from energytune.optimizer.candidates import best_first
+from energytune.optimizer.duplicates import n_duplicates, tell_duplicate
+from energytune.optimizer.limits import EXHAUSTED, Limit, spent
+from energytune.optimizer.live_trial import EventTaker, LiveTrial
+from energytune.optimizer.paused import PausedTrials
+from energytune.optimizer.promotion import Rungs
 from energytune.optimizer.queue import N_DUPLICATES, baseline_roles, prepare
 from energytune.optimizer.rungs import reported_epochs
 from energytune.optimizer.suggest import suggest
-from energytune.trial import (
-    EpochsDone,
-    Event,
-    Finished,
-    Idle,
-    Job,
-    Observer,
-    ProbeDone,
-    Role,
-    State,
-    TrialRecord,
-)
-from energytune.trial.builder import RecordBuilder, non_finite
+from energytune.trial import Event, Idle, Job, Observer, Paused, Role, TrialRecord
+from energytune.trial.builder import INTERRUPTED, RecordBuilder
 
 __all__ = ["StudySource"]
-
-
-@dataclass
-class _Running:
-    trial: Trial
-    builder: RecordBuilder
-    failure: str = ""
-    pruned: str = ""
-
-    @property
-    def stopped(self) -> bool:
-        return bool(self.failure or self.pruned)
 
 
 class StudySource:
@@ -59,22 +39,37 @@ class StudySource:
     Trials of the study that were RUNNING when it starts are told FAIL (``interrupted``) and run
     again; everything else in it counts, so the same search started twice goes on. A suggested
     recipe that was begun before is not run: it is told what the first one was told. States are
-    true: COMPLETE means finished, PRUNED stopped by the pruner, FAIL a crash or a number that
-    is not finite.
+    true: COMPLETE means finished, PRUNED stopped by the pruner or never gone on after a pause,
+    FAIL a crash or a number that is not finite.
+
+    With ``rungs`` a trial may be paused: it stays RUNNING in the study, and its job is handed out
+    again once it is worth it, before any new one. When no trial begins any more and none has
+    earned to go on, what must be complete is run to its end: the baselines, for the report needs
+    them whole, and the best others. All that still waits is then told PRUNED.
 
     Args:
         study: Opened with :func:`energytune.optimizer.open_study`; one search at a time.
         space: What is searched.
         n_trials: Trials to begin, >= 1, baselines and those already in the study included.
+        n_ft_epochs: Finetuning epochs, >= 1, from which on no trial begins; those of ended and of
+            running trials count, so the search ends with somewhat more, and those that paused
+            trials will be run for at the end. None is no limit.
         seed: Seed of every trial's initialisation and batch order.
         baseline_taus: 0 and tau max of the space as it is without fixed dimensions.
-        budget: Returns whether there is time left to begin a trial; None is no limit.
+        limits: Further limits; the first reason that one gives ends the search for good.
+        budgets: Limits of time, say: beyond them no paused trial goes on either, baselines too.
+        rungs: Where trials wait; empty, to be filled from the study. None pauses none.
+        pause_baselines: Whether baselines wait at rungs too.
+        n_finalists: So many trials beside the baselines are complete at the end, >= 0; one at
+            most if a budget has ended the search.
         observers: Told of each job that is run; not of duplicates.
 
     Attributes:
-        exhausted: Whether the search ended because every suggestion had been run.
-        reported_epochs: Finetuning epochs at which a trial may be pruned; executors send at
+        end_reason: Why no further trial begins, in words (``"30 trials"``); ``""`` before. The
+            study keeps it as its attribute ``end_reason``.
+        reported_epochs: Finetuning epochs at which a trial may be stopped; executors send at
             least at these.
+        pause_epochs: Those of them at which a trial may be paused.
     """
 
     def __init__(
@@ -84,25 +79,36 @@ class StudySource:
         *,
         n_trials: int,
         seed: int,
+        n_ft_epochs: int | None = None,
         baseline_taus: Iterable[int] = (0, 4096),
-        budget: Callable[[], bool] | None = None,
+        limits: Sequence[Limit] = (),
+        budgets: Sequence[Limit] = (),
+        rungs: Rungs | None = None,
+        pause_baselines: bool = True,
+        n_finalists: int = 1,
         observers: Sequence[Observer] = (),
     ) -> None:
-        self._study = study
-        self._space = space
-        self._n_trials = n_trials
-        self._seed = seed
-        self._has_time = budget or (lambda: True)
-        self._observers = observers
+        self._study, self._space = study, space
+        self._n_trials, self._n_ft_epochs = n_trials, n_ft_epochs
+        self._budgets, self._limits = budgets, limits
+        self._is_late = False
+        self._pause_baselines, self._n_finalists = pause_baselines, n_finalists
+        self._seed, self._observers = seed, observers
         self._baseline_taus = baseline_roles(baseline_taus)
-        self._running: dict[str, _Running] = {}
-        self.exhausted = False
-        self.reported_epochs = reported_epochs(study.pruner, space.finetune.epochs)
+        self._running: dict[str, LiveTrial] = {}
+        self.end_reason = ""
+        rungs = rungs or Rungs(())
+        n_epochs = space.finetune.epochs
+        self.pause_epochs = frozenset(epoch for epoch in rungs.epochs if epoch < n_epochs)
+        self.reported_epochs = reported_epochs(study.pruner, n_epochs) | self.pause_epochs
+        self._taker = EventTaker(study, space.finetune, self.reported_epochs, rungs)
 
-        prepare(study, space, baseline_taus=self._baseline_taus.values(), seed=seed)
+        taus = self._baseline_taus.values()
+        prepare(study, space, baseline_taus=taus, seed=seed, pause_epochs=rungs.epochs)
         self._n_begun = sum(counts(trial) for trial in study.get_trials(deepcopy=False))
         self._first_runs = first_runs(study)
         self._records = {record.job.number: record for record in records_from_study(study)}
+        self._paused = PausedTrials(study, rungs, self._records.values())
 
     @property
     def records(self) -> list[TrialRecord]:
@@ -117,20 +123,24 @@ class StudySource:
     @property
     def n_duplicates(self) -> int:
         """Suggestions that were not run because they had been run; no part of ``records``."""
-        trials = self._study.get_trials(deepcopy=False)
-        return sum("duplicate_of" in trial.user_attrs for trial in trials)
+        return n_duplicates(self._study)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the search ended because every suggestion had been run."""
+        return self.end_reason == EXHAUSTED
+
+    @property
+    def baselines_ended(self) -> bool:
+        """Whether every baseline of the search has ended, in any state."""
+        return all(self._baseline(role) is not None for role in self._baseline_taus)
 
     def best(self) -> TrialRecord | None:
         """Returns the complete trial of the highest objective, None if there is none.
 
         Ties go to the lower validation loss, then to the lower number.
         """
-        ranked = [
-            ((-end.objective, end.best_valid_loss, record.job.number), record)
-            for record in self._records.values()
-            if (end := record.finished) is not None
-        ]
-        return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+        return next(iter(best_first(self.records)), None)
 
     def baselines(self) -> tuple[TrialRecord | None, TrialRecord | None]:
         """Returns the ended trials of tau = 0 and tau = max, None where there is none."""
@@ -147,13 +157,73 @@ class StudySource:
 
     def next_job(self) -> Job | Idle:
         """Returns the next job, ``WAIT`` while jobs run and none is to begin, then ``DONE``."""
-        if not self.exhausted and self._n_begun < self._n_trials and self._has_time():
+        ended = self.has_ended()
+        run = None if self._is_over() else self._paused.next()
+        if run is None and not ended:
             for _ in range(N_DUPLICATES):
                 job = self._ask()
                 if job is not None:
                     return job
-            self.exhausted = True
-        return Idle.WAIT if self._running else Idle.DONE
+            self._end(EXHAUSTED)
+        if run is None:
+            run = self._next_to_finish()
+        if run is not None:
+            return self._go_on(run)
+        if self._running:
+            return Idle.WAIT
+        for run, reason in self._paused.explain():
+            self._tell(run, run.builder.build("PRUNED", reason))
+        return Idle.DONE
+
+    def has_ended(self) -> bool:
+        """Returns whether no trial begins any more; asks the limits, sets :attr:`end_reason`."""
+        if not self.end_reason:
+            limits = (self._spent, *self._budgets, *self._limits)
+            if reason := next(filter(None, (limit() for limit in limits)), ""):
+                self._end(reason)
+        return bool(self.end_reason)
+
+    def _spent(self) -> str:
+        return spent(self._n_trials, self._n_begun, self._n_ft_epochs, self._n_spent_epochs())
+
+    def _n_spent_epochs(self) -> int:
+        """Returns the finetuning epochs that were run, and those that will be at the end.
+
+        Without a limit of them nobody needs to know: 0.
+        """
+        if self._n_ft_epochs is None:
+            return 0
+        n_run = sum(len(record.epochs) for record in self._records.values())
+        n_run += sum(len(run.builder.epochs) for run in self._running.values())
+        n_left = sum(self._space.finetune.epochs - run.paused for run in self._to_finish())
+        return n_run + self._paused.n_epochs + n_left
+
+    def _is_over(self) -> bool:
+        """Returns whether nothing is left to spend, so that no paused trial is worth going on."""
+        if self._n_spent_epochs() >= (self._n_ft_epochs or math.inf):
+            return True
+        self._is_late = self._is_late or any(limit() for limit in self._budgets)
+        return self._is_late
+
+    def _to_finish(self) -> list[LiveTrial]:
+        """Returns the paused trials that would be run to their end if the search ended now."""
+        if not len(self._paused):
+            return []
+        done = [r.state == "COMPLETE" and r.job.role == "search" for r in self._records.values()]
+        done += [not r.may_pause and r.job.role == "search" for r in self._running.values()]
+        n_best = min(1, self._n_finalists) if self._is_late else self._n_finalists
+        return self._paused.to_finish(n_best - sum(done), baselines=not self._is_late)
+
+    def _next_to_finish(self) -> LiveTrial | None:
+        """Returns a paused trial that now is run to its end; None while others may overtake it."""
+        if not self.end_reason or any(run.may_pause for run in self._running.values()):
+            return None
+        return next((self._paused.take(run) for run in self._to_finish()), None)
+
+    def _end(self, reason: str) -> None:
+        self.end_reason = reason
+        if self._study.user_attrs.get("end_reason") != reason:
+            self._study.set_user_attr("end_reason", reason)
 
     def _ask(self) -> Job | None:
         """Returns a job for one more trial of the study, None if that was a duplicate."""
@@ -169,31 +239,26 @@ class StudySource:
         )
         original = self._first_runs.get(recipe.key())
         if original is not None:
-            self._tell_duplicate(trial, job, original)
+            tell_duplicate(self._study, trial, job, original)
             return None
         write_start(trial, job)
         self._first_runs[recipe.key()] = trial.number
         self._n_begun += 1
-        self._running[job.id] = _Running(trial, RecordBuilder(job))
+        may_pause = self._pause_baselines or job.role == "search"
+        self._running[job.id] = LiveTrial(trial, RecordBuilder(job), may_pause=may_pause)
         for observer in self._observers:
             observer.job_started(job)
         return job
 
-    def _tell_duplicate(self, trial: Trial, job: Job, number: int) -> None:
-        original = self._study.get_trials(deepcopy=False)[number]
-        if original.state == TrialState.RUNNING:
-            write_duplicate(trial, job, number, f"duplicate of running trial {number}")
-            self._study.tell(trial, state=TrialState.FAIL)
-            return
-        write_duplicate(trial, job, number, f"duplicate of trial {number}")
-        if original.state == TrialState.COMPLETE:
-            self._study.tell(trial, original.value)
-            return
-        if original.state == TrialState.PRUNED and original.last_step is not None:
-            # Optuna takes the value of a pruned trial from its last report.
-            step = original.last_step
-            trial.report(original.intermediate_values[step], step)
-        self._study.tell(trial, state=original.state)
+    def _go_on(self, run: LiveTrial) -> Job:
+        """Returns the job of a trial that was paused; observers know it, or are told now."""
+        self._running[run.job.id] = run
+        untold, run.untold = run.untold, ()
+        if untold:
+            for observer in self._observers:
+                observer.job_started(run.job)
+                observer.job_progress(run.job, untold)
+        return self._paused.go_on(run)
 
     def on_events(self, job_id: str, events: Sequence[Event]) -> bool:
         """Takes events in order; returns True to stop the job. Later events are dropped."""
@@ -202,68 +267,36 @@ class StudySource:
         for event in events:
             if run.stopped:
                 break
-            taken.append(self._take(run, event))
+            taken.append(self._taker.take(run, event))
         if taken:
+            if run.paused:
+                taken.append(Paused(run.paused))
             for observer in self._observers:
-                observer.job_progress(run.builder.job, taken)
+                observer.job_progress(run.job, taken)
         return run.stopped
 
-    def _take(self, run: _Running, event: Event) -> Event:
-        """Takes one event; returns it without the epochs after a stop."""
-        if isinstance(event, ProbeDone):
-            write_probe(run.trial, event)
-            run.failure = next(filter(None, map(non_finite, event.snapshots)), "")
-            if not run.failure:
-                self._look(run)
-        elif isinstance(event, EpochsDone):
-            event = self._take_epochs(run, event)
-        elif isinstance(event, Finished):
-            run.failure = non_finite(event)
-        run.builder.add(event)
-        return event
-
-    def _take_epochs(self, run: _Running, event: EpochsDone) -> EpochsDone:
-        for i, epoch in enumerate(event.epochs, start=1):
-            run.failure = non_finite(epoch)
-            if not run.failure and epoch.epoch in self.reported_epochs:
-                run.trial.report(epoch.valid_acc, epoch.epoch)
-                self._look(run)
-            if run.stopped:
-                return replace(event, epochs=event.epochs[:i])
-        return event
-
-    def _look(self, run: _Running) -> None:
-        """Asks the pruner about the trial as the study has it."""
-        trial = self._study.get_trials(deepcopy=False)[run.trial.number]
-        reason = ask_pruner(self._study.pruner, self._study, trial)
-        # Baselines are asked about as well: the pruner may take notes of their rungs.
-        if reason is not None and run.builder.job.role == "search":
-            run.pruned = reason
-
     def on_end(self, job_id: str, error: str | None = None) -> None:
-        """Tells the study how the job has ended."""
+        """Tells the study how the job has ended; one that was paused has not."""
         run = self._running.pop(job_id)
-        state, reason = _verdict(run, error)
-        record = run.builder.build(state, reason)
+        if run.paused:
+            self._paused.put(run)
+            return
+        state, reason = run.verdict(error)
+        if reason == INTERRUPTED and self._paused.put_back(run):
+            return
+        self._tell(run, run.builder.build(state, reason))
+
+    def _tell(self, run: LiveTrial, record: TrialRecord) -> None:
+        """Tells the study and the observers how a trial has ended."""
         if record.finished:
             report_ends(run.trial, record.epochs, record.finished)
         write_end(run.trial, record)
-        self._study.tell(run.trial, record.objective, state=TrialState[state])
-        if is_interrupted(self._study.get_trials(deepcopy=False)[run.trial.number]):
+        self._study.tell(run.trial, record.objective, state=TrialState[record.state])
+        self._paused.ended(record)
+        if is_interrupted(self._study.get_trials(deepcopy=False)[run.number]):
             self._n_begun -= 1
             self._first_runs.pop(record.job.recipe.key(), None)
         else:
-            self._records[record.job.number] = record
+            self._records[run.number] = record
         for observer in self._observers:
             observer.job_ended(record)
-
-
-def _verdict(run: _Running, error: str | None) -> tuple[State, str]:
-    """Returns the state in which a job has ended, and why if it is not complete."""
-    if run.failure:
-        return "FAIL", run.failure
-    if run.pruned:
-        return "PRUNED", run.pruned
-    if run.builder.finished is not None:
-        return "COMPLETE", ""
-    return "FAIL", error or "the job ended before it had finished"

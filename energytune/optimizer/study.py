@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from energytune.errors import (
     unknown_name,
 )
 
-__all__ = ["load_study", "open_study", "quiet_optuna"]
+__all__ = ["load_study", "open_study", "other_studies", "quiet_optuna"]
 
 _JOURNAL = "journal://"
 
@@ -102,6 +102,26 @@ def load_study(storage: str, name: str) -> Study:
         if name not in known:
             raise unknown_name("study", name, known, f"Storage: {_without_password(storage)}.")
         return optuna.load_study(study_name=name, storage=opened)
+
+
+def other_studies(storage: str, *, but: Collection[str], n_latest: int) -> list[Study]:
+    """Returns the latest studies of a storage, the latest first, to look at.
+
+    Args:
+        storage: As in :func:`open_study`.
+        but: Names of studies to leave out.
+        n_latest: How many at most.
+
+    Raises:
+        ConfigError: See :func:`open_study`.
+        OutputError: See :func:`open_study`.
+        ResourceError: See :func:`open_study`.
+    """
+    with quiet_optuna():
+        opened = _open(storage)
+        found = sorted(opened.get_all_studies(), key=lambda s: s._study_id, reverse=True)
+        names = [study.study_name for study in found if study.study_name not in but]
+        return [optuna.load_study(study_name=n, storage=opened) for n in names[:n_latest]]
 
 
 class _Journal(JournalFileBackend):

@@ -18,9 +18,9 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
-from energytune.config import Recipe, SearchSpace, snap_to_grid
+from energytune.config import DIMENSIONS, Recipe, SearchSpace, snap_to_grid
 
-__all__ = ["distributions", "fit_params", "params_of", "suggest"]
+__all__ = ["distributions", "fit_params", "params_of", "recipe_of_params", "suggest"]
 
 TAU = "tau_plus_1"
 
@@ -52,22 +52,33 @@ def _last_step(low: float, high: float, step: float | None) -> float:
 
 
 def suggest(trial: BaseTrial, space: SearchSpace) -> Recipe:
-    """Samples a recipe, in canonical form.
+    """Samples a recipe; see :func:`recipe_of_params`.
 
     A trial that was enqueued with a whole recipe (user attribute ``recipe``: a baseline, or a
     trial that is run again) keeps that one, even where it lies outside the space. Its
     parameters are suggested all the same, so that all trials share one search space.
+    """
+    params = {name: _ask(trial, name, dist) for name, dist in distributions(space).items()}
+    if "recipe" in trial.user_attrs:
+        return Recipe(**trial.user_attrs["recipe"])
+    return recipe_of_params(params, space)
+
+
+def recipe_of_params(params: Mapping[str, Any], space: SearchSpace) -> Recipe:
+    """Returns the recipe, in canonical form, that Optuna's parameters stand for.
+
+    Args:
+        params: A value of each of :func:`distributions`; further ones are not looked at.
+        space: What is searched.
 
     Returns:
         tau snapped to the probe's grid if the space says so; smoothing and learning rate
         rounded to 4 significant digits.
     """
-    params = {name: _ask(trial, name, dist) for name, dist in distributions(space).items()}
-    if "recipe" in trial.user_attrs:
-        return Recipe(**trial.user_attrs["recipe"])
-    values: dict[str, Any] = {**space.fixed(), **params}
-    if TAU in values:
-        tau = values.pop(TAU) - 1
+    fixed = space.fixed()
+    values = {name: params[name] for name in DIMENSIONS if name in params} | fixed
+    if "tau" not in fixed:
+        tau = params[TAU] - 1
         values["tau"] = snap_to_grid(tau, space.tau.low, space.tau.high) if space.tau.snap else tau
     for name, bounds in (("label_smoothing", space.label_smoothing), ("ft_lr", space.ft_lr)):
         rounded = float(f"{values[name]:.4g}")

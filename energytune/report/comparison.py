@@ -1,9 +1,13 @@
-"""The winner against the baselines, over the seeds of the confirmation."""
+"""The winner against the baselines on test, and against others on valid, over seeds.
+
+A difference is told in points and in seed deviations: of the test accuracy between test results,
+of the objective between validation results.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from energytune.config import Recipe
@@ -13,9 +17,10 @@ from energytune.report.intervals import (
     paired_t_interval,
     wilson_interval,
 )
+from energytune.science.noise import SeedNoise, in_deviations, seed_noise
 from energytune.trial import TrialRecord
 
-__all__ = ["Comparison", "Confirmed", "compare", "confirmed"]
+__all__ = ["Comparison", "Confirmed", "Lead", "compare", "confirmed", "lead", "noise_on_test"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Confirmed:
         number: Number of the recipe's trial in the search.
         recipe: The recipe.
         accuracy_by_seed: Test accuracy in [0, 1] by seed, of the runs that ended well.
-        n_failed: Confirmation runs without a test result.
+        n_failed: Confirmation runs that failed.
         n_test: Number of test images; 0 if no run ended well.
     """
 
@@ -60,12 +65,32 @@ class Comparison:
         difference: Winner minus baseline in test accuracy, paired by seed, in [-1, 1]; positive
             if the winner is better.
         is_winner: Whether the winner is this baseline itself.
+        deviations: The difference in seed deviations of the test accuracy; None if no recipe was
+            tested on two seeds, or if their results are all equal.
     """
 
     baseline: str
     confirmed: Confirmed
     difference: PairedDifference
     is_winner: bool
+    deviations: float | None = None
+
+
+@dataclass(frozen=True)
+class Lead:
+    """The winner against another confirmed recipe, on the validation set.
+
+    Attributes:
+        number: Number of the other recipe's trial in the search.
+        recipe: The other recipe.
+        difference: Winner minus other in FT-valid-acc, paired by seed, in [-1, 1].
+        deviations: The difference in seed deviations; None if there is no deviation above 0.
+    """
+
+    number: int
+    recipe: Recipe
+    difference: PairedDifference
+    deviations: float | None
 
 
 def confirmed(trial: TrialRecord, confirmations: Iterable[TrialRecord]) -> Confirmed:
@@ -82,9 +107,8 @@ def confirmed(trial: TrialRecord, confirmations: Iterable[TrialRecord]) -> Confi
         if record.job.number != trial.job.number:
             continue
         test = record.finished.test if record.finished else None
-        if test is None:
-            n_failed += 1
-        else:
+        n_failed += record.state == "FAIL"
+        if test is not None:
             by_seed[record.job.seed] = test.accuracy
             n_test = len(test.correct)
     return Confirmed(
@@ -115,18 +139,61 @@ def compare(
         One comparison a baseline, in the baselines' order.
     """
     best = confirmed(winner, confirmations).accuracy_by_seed
+    noise = noise_on_test(confirmations)
     comparisons = []
     for name, record in baselines.items():
         baseline = confirmed(record, confirmations)
         shared = [seed for seed in best if seed in baseline.accuracy_by_seed]
+        difference = paired_t_interval(
+            [best[seed] - baseline.accuracy_by_seed[seed] for seed in shared]
+        )
         comparisons.append(
             Comparison(
                 baseline=name,
                 confirmed=baseline,
-                difference=paired_t_interval(
-                    [best[seed] - baseline.accuracy_by_seed[seed] for seed in shared]
-                ),
+                difference=difference,
                 is_winner=record.job.number == winner.job.number,
+                deviations=in_deviations(difference.mean, noise),
             )
         )
     return comparisons
+
+
+def lead(
+    winner: TrialRecord,
+    other: TrialRecord,
+    confirmations: Sequence[TrialRecord],
+    noise: SeedNoise | None,
+) -> Lead:
+    """Compares the winner with another recipe over the seeds that both have finished.
+
+    Args:
+        winner: The chosen trial of the search.
+        other: Another confirmed trial.
+        confirmations: All confirmation records.
+        noise: Seed noise of the objective.
+    """
+    ours, theirs = (_objectives(trial, confirmations) for trial in (winner, other))
+    difference = paired_t_interval([ours[s] - theirs[s] for s in sorted(ours.keys() & theirs)])
+    return Lead(
+        other.job.number, other.job.recipe, difference, in_deviations(difference.mean, noise)
+    )
+
+
+def noise_on_test(confirmations: Sequence[TrialRecord]) -> SeedNoise | None:
+    """Returns the seed noise of the test accuracy; None if no recipe was tested on two seeds.
+
+    Args:
+        confirmations: All confirmation records.
+    """
+    groups: dict[Hashable, list[float]] = {}
+    for record in confirmations:
+        if record.finished and record.finished.test:
+            accuracy = record.finished.test.accuracy
+            groups.setdefault(record.job.number, []).append(accuracy)
+    return seed_noise(groups)
+
+
+def _objectives(trial: TrialRecord, confirmations: Sequence[TrialRecord]) -> dict[int, float]:
+    own = (record for record in confirmations if record.job.number == trial.job.number)
+    return {r.job.seed: r.objective for r in own if r.objective is not None}

@@ -16,8 +16,9 @@ class Costs:
 
     Attributes:
         seconds: Wall-clock seconds by stage, as the search measured them.
-        n_complete: Trials that ran to their end.
-        n_pruned: Trials that were stopped early.
+        n_complete: Trials that finished, those that stopped by themselves included.
+        n_stopped: Complete trials whose finetuning stopped by itself before its last epoch.
+        n_pruned: Trials that the search stopped, or paused and never let go on.
         n_failed: Trials that failed.
         ft_epochs: Finetuning epochs of the search's trials.
         ft_epochs_confirm: Finetuning epochs of the confirmation.
@@ -29,6 +30,7 @@ class Costs:
 
     seconds: Mapping[str, float]
     n_complete: int
+    n_stopped: int
     n_pruned: int
     n_failed: int
     ft_epochs: int
@@ -56,6 +58,7 @@ def costs(
     return Costs(
         seconds=dict(seconds or {}),
         n_complete=n_of["COMPLETE"],
+        n_stopped=sum(bool(record.stop_reason) for record in run),
         n_pruned=n_of["PRUNED"],
         n_failed=n_of["FAIL"],
         ft_epochs=sum(len(r.epochs) for r in run),

@@ -38,6 +38,7 @@ TRIAL_COLUMNS = (
     "seconds_ft",
     "duplicate_of",
     "reason",
+    "stop_reason",
 )
 """Columns of :func:`trials_frame`."""
 
@@ -61,6 +62,8 @@ def trials_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
     Accuracies lie in [0, 1], losses are in nats, times in seconds. ``ft_valid_acc`` is the best
     over the finetuning epochs that were run (also of a pruned trial, where it is no objective),
     ``ft_train_acc`` that of the last epoch. What a trial has not reached is missing (NaN).
+    ``reason`` says why a trial was pruned or has failed, ``stop_reason`` why a complete one ended
+    by itself after ``n_ft_epochs``; both are empty where there is nothing to say.
 
     Args:
         records: Trials of a search or of its confirmation.
@@ -120,6 +123,7 @@ def _trial_row(record: TrialRecord) -> dict[str, Any]:
         "seconds_ft": record.seconds_ft,
         "duplicate_of": record.duplicate_of,
         "reason": record.reason,
+        "stop_reason": record.stop_reason,
     }
     if record.probe is not None:
         row |= _probe_columns(record.probe)

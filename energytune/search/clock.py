@@ -62,22 +62,36 @@ class TimeBudget:
         """Returns whether the budget is spent."""
         return self._budget_s is not None and self._clock.elapsed_s >= self._budget_s
 
-    def allows_trial(self, records: Sequence[TrialRecord]) -> bool:
+    def reason(self, records: Sequence[TrialRecord], n_confirmed: int = 0) -> str:
+        """Returns why no further trial shall begin, ``""`` if one more fits.
+
+        Args:
+            records: Trials that have ended.
+            n_confirmed: Runs of the confirmation that are done already.
+        """
+        fits = self.allows_trial(records, n_confirmed)
+        return "" if fits else f"time budget of {self._budget_s:g} s"
+
+    def allows_trial(self, records: Sequence[TrialRecord], n_confirmed: int = 0) -> bool:
         """Returns whether one more trial, and then the confirmation, fit into what is left.
 
         A trial is taken to last as long as the longest complete one so far: the estimate errs
         towards keeping time for the confirmation. Before the first one nothing is known and a
         trial is allowed while there is time at all.
+
+        Args:
+            records: Trials that have ended.
+            n_confirmed: Runs of the confirmation that are done already.
         """
         if self._budget_s is None:
             return True
         left_s = self._budget_s - self._clock.elapsed_s
         seconds = [
-            (r.ended_ms - r.started_ms) / 1000
+            (r.ended_ms - r.started_ms - r.waited_ms) / 1000
             for r in records
             if r.state == "COMPLETE" and r.duplicate_of is None
         ]
         if not seconds:
             return left_s > 0
-        rounds = -(-self._n_confirm_runs // self._concurrency)
+        rounds = -(-max(0, self._n_confirm_runs - n_confirmed) // self._concurrency)
         return left_s > max(seconds) + rounds * statistics.median(seconds)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from energytune.optimizer.energy_lookup import MapLookup
+
 __all__ = ["EnergyMap"]
 
 
@@ -61,6 +63,20 @@ class EnergyMap:
         import pandas as pd
 
         return pd.DataFrame(list(curve_rows(self.curves)))
+
+    @cached_property
+    def lookup(self) -> MapLookup:
+        """What a sampler asks of this map: ``EnergySampler(energy=energy_map.lookup)``.
+
+        ``lookup(params)`` takes a trial's parameters, named as in a recipe, and returns what
+        probing knows of them; see :class:`~energytune.optimizer.energy_lookup.MapLookup`.
+
+        Raises:
+            ConfigError: If every head failed.
+        """
+        from energytune.optimizer.energy_lookup import MapLookup
+
+        return MapLookup((curve.head, curve.snapshots) for curve in self.curves)
 
     def plot(self) -> Figure:
         """Returns the figure: AIE and HP-train-accuracy against tau, a line a head."""

@@ -26,6 +26,8 @@ _NOT_IDENTITY = {
     "narrow_depth",
     "n_trials",
     "time_budget_s",
+    "ft_epochs_budget",
+    "until",
     "concurrency",
     "cpus_per_trial",
     "gpus_per_trial",
@@ -34,8 +36,10 @@ _NOT_IDENTITY = {
     "ray_address",
     "loader_workers",
     "n_confirm_seeds",
+    "n_confirm_recipes",
     "data_root",
     "cache_budget",
+    "warm_start",
 }
 
 

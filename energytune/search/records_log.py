@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from energytune.errors import OutputError
@@ -45,15 +46,24 @@ class RecordsLog:
             ) from error
 
     def confirmations(self) -> list[TrialRecord]:
-        """Returns the complete confirmation runs of earlier starts; a torn line is passed over."""
+        """Returns the complete confirmation runs of earlier starts; a torn line is passed over.
+
+        What a later ``"test"`` job has read on test is in them.
+        """
         if not self._path.exists():
             return []
-        records = []
+        found: dict[tuple[str, str], TrialRecord] = {}
         for line in self._path.read_text().splitlines():
             try:
                 record = record_from_dict(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 continue
-            if record.job.role == "confirm" and record.state == "COMPLETE":
-                records.append(record)
-        return records
+            job = record.job
+            if record.state != "COMPLETE":
+                continue
+            key = (job.tested or job.id, job.recipe.key())
+            if job.role == "confirm":
+                found[key] = record
+            elif job.role == "test" and key in found:
+                found[key] = replace(found[key], finished=record.finished)
+        return list(found.values())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energytune.config import Recipe, SearchConfig
 from energytune.errors import EnergyTuneError
+from energytune.science.noise import SeedNoise
 from energytune.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from energytune.optimizer import Standing
+    from energytune.report.neighbours import Neighbour
     from energytune.tracking import RegisteredModel
 
-__all__ = ["Tracking", "TuneResult"]
+__all__ = ["Tracking", "TuneResult", "best_run"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,16 @@ class Tracking:
     run_id: str | None = None
 
 
+def best_run(runs: Iterable[TrialRecord]) -> TrialRecord | None:
+    """Returns the complete run with the best validation accuracy; None if none is complete.
+
+    Ties go to the lower validation loss, then to the lower seed.
+    """
+    complete = [(end, run) for run in runs if (end := run.finished) is not None]
+    ranked = sorted(complete, key=lambda e: (-e[0].objective, e[0].best_valid_loss, e[1].job.seed))
+    return ranked[0][1] if ranked else None
+
+
 @dataclass(frozen=True)
 class TuneResult:
     """Outcome of a search.
@@ -50,17 +63,25 @@ class TuneResult:
         config: What was searched.
         out: The search's folder.
         records: All trials of the search, by number.
-        confirmations: Runs of the winner and both baselines on further seeds, with test results.
-        winner: The best trial by validation accuracy; None only if the search was interrupted
-            before a trial was complete.
+        confirmations: Runs of the best few recipes and both baselines on further seeds; those of
+            the winner and the baselines have test results.
+        winner: The trial of the recipe with the best mean validation accuracy over the
+            confirmation's seeds, which need not be the best single run; that one while there is
+            no such mean. None only if the search was interrupted before a trial was complete.
         baselines: ``"tau=0"`` and ``"tau=max"``, as far as they are complete.
+        confirmed: How the recipes stand after the confirmation, the winner first: mean, seeds,
+            and why one got no more of them.
+        seed_noise: Spread of the objective between seeds of one recipe; None if none was repeated.
         registered: The winner in the registry; None if MLflow could not be reached.
         tracking: Where the search is tracked.
-        seconds: Seconds by stage: ``total``, ``pretrain``, ``features``, ``start``, ``search``,
-            ``hp``, ``ft``, ``confirm``, ``tracking``, ``registry``. ``hp`` and ``ft`` are summed
-            over the workers.
+        seconds: Seconds by stage: ``total``, ``pretrain``, ``features``, ``start``, ``map`` (the
+            energy map, for the sampler that reads it), ``search``, ``hp``, ``ft``, ``confirm``,
+            ``tracking``, ``registry``. ``hp`` and ``ft`` are summed over the workers.
         interrupted: Whether the search was stopped before its end.
         n_duplicates: Suggestions that repeated an earlier run and were not run again.
+        end_reason: Why the search ended, in words: ``"30 trials"``, ``"time budget of 600 s"``,
+            ``"2,000 finetuning epochs"``, ``"converged: expected improvement ..."``, ``"every
+            recipe of the space was run"``, or ``"interrupted"``.
     """
 
     config: SearchConfig
@@ -69,11 +90,14 @@ class TuneResult:
     confirmations: list[TrialRecord]
     winner: TrialRecord | None
     baselines: Mapping[str, TrialRecord]
+    confirmed: Sequence[Standing] = ()
+    seed_noise: SeedNoise | None = None
     registered: RegisteredModel | None = None
     tracking: Tracking = Tracking(uri="")
     seconds: Mapping[str, float] = field(default_factory=dict)
     interrupted: bool = False
     n_duplicates: int = 0
+    end_reason: str = ""
     model_spec: Mapping[str, Any] = field(default_factory=dict)
     storage: str = ""
     study_name: str = ""
@@ -89,27 +113,33 @@ class TuneResult:
         return self._require_winner().job.recipe
 
     @property
+    def seed_deviation(self) -> float | None:
+        """Standard deviation of FT-valid-acc between seeds, >= 0; None if it was not measured."""
+        return None if self.seed_noise is None else self.seed_noise.deviation
+
+    @property
     def best_confirmation(self) -> TrialRecord:
         """The winner's confirmation run with the best validation accuracy: the model to keep.
 
         Raises:
             EnergyTuneError: If the winner was not confirmed.
         """
-        number = self._require_winner().job.number
-        runs = [r for r in self.confirmations if r.job.number == number and r.finished]
-        if not runs:
+        self._require_winner()
+        best = self.model_to_keep
+        if best is None:
             raise EnergyTuneError(
                 "The winner was not confirmed, so there is no model. Continue the search with "
                 f"--out {self.out}."
             )
-        return max(
-            runs,
-            key=lambda r: (
-                (r.finished.objective, -r.finished.best_valid_loss, -r.job.seed)
-                if r.finished
-                else (-1.0, 0.0, 0)
-            ),
-        )
+        return best
+
+    @property
+    def model_to_keep(self) -> TrialRecord | None:
+        """What :attr:`best_confirmation` is; None if the winner was not confirmed."""
+        if self.winner is None:
+            return None
+        number = self.winner.job.number
+        return best_run(r for r in self.confirmations if r.job.number == number)
 
     def best_model(self) -> nn.Module:
         """Returns the winner's finetuned network in evaluation mode, on the CPU.
@@ -165,6 +195,16 @@ class TuneResult:
         from energytune.report.tables import energy_map
 
         return energy_map(self.records)
+
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        """Returns the winner's nearest trials at lower and higher ft_lr, smaller and larger tau.
+
+        Raises:
+            EnergyTuneError: If no trial is complete.
+        """
+        from energytune.report.neighbours import neighbours
+
+        return neighbours(self._require_winner(), self.records, self.config.space, self.seed_noise)
 
     @property
     def study(self) -> optuna.Study:

@@ -8,38 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from torch import nn
 
 from energytune.cluster import ClusterConfig, RayCluster, check_resources, run_jobs
 from energytune.config import SearchConfig
-from energytune.data import get_dataset
 from energytune.errors import BudgetError, EnergyTuneError
-from energytune.models import EMBEDDED_BACKBONES
 from energytune.optimizer import (
-    ConfirmSource,
+    BaselineRepeats,
+    Sampler,
+    StudyConvergence,
     StudySource,
-    make_pruner,
+    distributions,
+    make_halving,
     make_sampler,
     open_study,
 )
-from energytune.paths import cache_dir
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.search.clock import StageClock, TimeBudget
+from energytune.search.confirmation import Confirmation, confirm_seeds
 from energytune.search.folder import RunFolder
+from energytune.search.prepare import bench_spec, energy_of, has_all_files
 from energytune.search.records_log import RecordsLog
 from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
 from energytune.trial import ChainSource, Observer, TrialRecord
-from energytune.trial.bench import Bench, BenchSpec, UserData
+from energytune.trial.bench import Bench, UserData
+from energytune.trial.paused_state import drop_states
 from energytune.trial.run import make_run_job
 
 __all__ = ["run_search"]
 
-_FIRST_CONFIRM_SEED = 1000
+_N_REPEATS = 2
+"""Further runs of each baseline, from which the seed deviation is known during the search."""
 
 
 def run_search(
@@ -69,18 +72,6 @@ def run_search(
     return _Search(config, observers, progress, user_data, module).run()
 
 
-@dataclass
-class _Confirmation:
-    """What is confirmed: recipes of the search on further seeds."""
-
-    source: ConfirmSource | None = None
-    started_s: float = 0.0
-    earlier: Sequence[TrialRecord] = ()
-
-    def records(self) -> list[TrialRecord]:
-        return [*self.earlier, *(self.source.records if self.source else [])]
-
-
 class _Search:
     """One search; its methods are the stages, in their order."""
 
@@ -98,10 +89,8 @@ class _Search:
         self.folder = RunFolder(config)
         self.log = RecordsLog(self.folder.records)
         self.observers = list(observers)
-        self.confirmation = _Confirmation()
-        self.confirm_seeds = [
-            (config.seed + _FIRST_CONFIRM_SEED + i) % 2**31 for i in range(config.n_confirm_seeds)
-        ]
+        self.repeats: BaselineRepeats | None = None
+        self.confirmation = Confirmation(config, self.log, self.folder.models)
 
     def run(self) -> TuneResult:
         """Runs all stages."""
@@ -117,7 +106,7 @@ class _Search:
         with ExitStack() as stack:
             # Ray's workers import torch while this process builds; but where files may be
             # missing, that is told before anything is started
-            if self._has_all_files():
+            if has_all_files(self.config, self.user_data, self.module):
                 self._start(cluster, stack)
                 bench = self._build()
             else:
@@ -129,7 +118,7 @@ class _Search:
             )
             watchers = self.observers
             self.observers = [self.log, tracked.observer, *watchers]
-            source = self._source(cluster)
+            source = self._source(cluster, self._sampler(bench))
             for record in source.records:  # of an earlier start: the log and MLflow have them
                 for watcher in watchers:
                     watcher.job_ended(record)
@@ -138,39 +127,13 @@ class _Search:
                 self._check_outcome(source)
             return self._conclude(source, bench, tracked, interrupted)
 
-    def _has_all_files(self) -> bool:
-        """Returns whether data and backbone come with the package or with the call."""
-        own_data = self.user_data is not None or get_dataset(self.config.dataset).embedded
-        own_backbone = self.module is not None or self.config.backbone in (
-            None,
-            *EMBEDDED_BACKBONES,
-        )
-        return own_data and own_backbone and self.config.checkpoint is None
-
     def _start(self, cluster: RayCluster, stack: ExitStack) -> None:
         with self.clock.stage("start"), self.progress.stage("starting Ray", None):
             stack.enter_context(cluster)
 
     def _build(self) -> Bench:
         """Loads and checks data and backbone, then makes the folder the search's own."""
-        backbone: str | nn.Module | None = self.module or self.config.backbone
-        if backbone is None:
-            backbone = get_dataset(self.config.dataset).backbone
-        spec = BenchSpec(
-            dataset=self.config.dataset,
-            backbone=backbone,
-            probe=self.config.space.probe,
-            finetune=self.config.space.finetune,
-            cache=cache_dir(),
-            model_dir=self.folder.models,
-            weights=self.config.weights,
-            checkpoint=self.config.checkpoint,
-            data_root=self.config.data_root,
-            loader_workers=self.config.loader_workers,
-            n_threads=self.config.cpus_per_trial,
-            user_data=self.user_data,
-            cache_budget=self.config.cache_budget,
-        )
+        spec = bench_spec(self.config, self.folder, self.user_data, self.module)
         with self.clock.stage("pretrain"):
             bench = spec.build(self.progress)
         space = bench.fit_space(self.config.space, narrow=self.config.narrow_depth)
@@ -190,43 +153,80 @@ class _Search:
             placed.prepare(range(depths.low, depths.high + 1), self.progress)
         return placed
 
-    def _source(self, cluster: RayCluster) -> StudySource:
+    def _sampler(self, bench: Bench) -> Sampler:
+        """Makes the sampler; the one that reads the energy map has it probed first."""
+        config, space = self.config, self.config.space
+        if config.sampler != "energy":
+            return make_sampler(config.sampler, config.seed)
+        with self.clock.stage("map"):
+            _curves, energy = energy_of(bench, space, config.seed, self.progress)
+        return make_sampler("energy", config.seed, energy=energy, space=distributions(space))
+
+    def _source(self, cluster: RayCluster, sampler: Sampler) -> StudySource:
         space = self.config.space
         taus = self.config.baseline_taus
         if taus is None:
             taus = (space.tau.low, space.tau.high)
+        pruner, rungs = make_halving(self.config.pruner, space.finetune.epochs)
         study = open_study(
-            self.folder.storage,
-            self.folder.study_name,
-            sampler=make_sampler(self.config.sampler, self.config.seed),
-            pruner=make_pruner(self.config.pruner, space.finetune.epochs),
+            self.folder.storage, self.folder.study_name, sampler=sampler, pruner=pruner
         )
         self.budget = TimeBudget(
             self.config.time_budget_s,
             self.clock,
             cluster.concurrency,
-            n_confirm_runs=(1 + len(set(taus))) * self.config.n_confirm_seeds,
+            n_confirm_runs=(self.config.n_confirm_recipes + len(set(taus)))
+            * self.config.n_confirm_seeds,
         )
         source = StudySource(
             study,
             space,
             n_trials=self.config.n_trials,
             seed=self.config.seed,
+            n_ft_epochs=self.config.ft_epochs_budget,
             baseline_taus=taus,
-            budget=lambda: self.budget.allows_trial(source.records),
+            limits=[StudyConvergence(study, lambda: repeats.deviation() if repeats else None)],
+            budgets=[lambda: self.budget.reason(source.records, self._n_confirmed())],
+            rungs=rungs,
+            # Whole baselines tell early what the seed does and how long a trial takes.
+            pause_baselines=self.config.until == "trials" and self.config.time_budget_s is None,
+            n_finalists=1 if self.config.ft_epochs_budget else self.config.n_confirm_recipes,
             observers=self.observers,
         )
+        self.repeats = repeats = self._repeats(source)
         return source
 
+    def _repeats(self, source: StudySource) -> BaselineRepeats | None:
+        """Adds the baselines' repeats to the search if it is to end by the seed's noise."""
+        if self.config.until != "converged":
+            return None
+        return BaselineRepeats(
+            source,
+            confirm_seeds(self.config.seed, _N_REPEATS),
+            earlier=self.log.confirmations(),
+            observers=self.observers,
+        )
+
+    def _n_confirmed(self) -> int:
+        """Returns how many runs of the confirmation the repeats have done."""
+        complete = self.repeats.complete if self.repeats else []
+        return sum(record.job.seed in self.confirmation.seeds for record in complete)
+
     def _run_jobs(self, cluster: RayCluster, source: StudySource, bench: Bench) -> bool:
-        """Searches, then confirms; returns whether Ctrl-C ended it."""
-        chain = ChainSource([lambda: source, lambda: self._confirm(source)])
+        """Searches, confirms, tests; returns whether Ctrl-C ended it."""
+        chain = ChainSource(
+            [
+                lambda: self.repeats or source,
+                lambda: self.confirmation.race(source, self.clock.elapsed_s, self.observers),
+                lambda: self.confirmation.final(self.observers),
+            ]
+        )
         started_s = self.clock.elapsed_s
         try:
             run_jobs(
                 cluster,
                 chain,
-                partial(make_run_job, bench.spec),
+                partial(make_run_job, replace(bench.spec, pause_epochs=source.pause_epochs)),
                 flush_epochs=source.reported_epochs,
                 should_stop=lambda: self.budget.is_over() and not _has_complete(source.records),
             )
@@ -238,29 +238,6 @@ class _Search:
             self.clock.add("search", confirm_s - started_s)
             self.clock.add("confirm", ended_s - confirm_s)
         return False
-
-    def _confirm(self, source: StudySource) -> ConfirmSource | None:
-        """Makes the confirmation's source; runs of an earlier start are not repeated."""
-        winner = source.best()
-        if winner is None:
-            return None
-        self.confirmation.started_s = self.clock.elapsed_s
-        named = {"winner": winner, "baseline_tau_0": None, "baseline_tau_max": None}
-        named["baseline_tau_0"], named["baseline_tau_max"] = source.baselines()
-        recipes = [(n, r.job.number, r.job.recipe) for n, r in named.items() if r is not None]
-        wanted = {(number, recipe.key()) for _, number, recipe in recipes}
-        earlier = [
-            r for r in self.log.confirmations() if (r.job.number, r.job.recipe.key()) in wanted
-        ]
-        done = {(r.job.recipe.key(), r.job.seed) for r in earlier}
-        missing = [
-            seed for seed in self.confirm_seeds if not all((key, seed) in done for _, key in wanted)
-        ]
-        self.confirmation.earlier = [
-            r for r in earlier if r.job.seed in set(self.confirm_seeds) - set(missing)
-        ]
-        self.confirmation.source = ConfirmSource(recipes, missing, observers=self.observers)
-        return self.confirmation.source
 
     def _check_outcome(self, source: StudySource) -> None:
         """Raises if there is nothing to conclude from; the study keeps what there is."""
@@ -281,7 +258,7 @@ class _Search:
         self, source: StudySource, bench: Bench, tracked: TrackedSearch, interrupted: bool
     ) -> TuneResult:
         """Gathers the result, sends what is left to MLflow and registers the winner."""
-        winner = source.best()
+        winner = self.confirmation.winner(source)
         baselines = {
             name: record
             for name, record in zip(("tau=0", "tau=max"), source.baselines(), strict=True)
@@ -295,15 +272,20 @@ class _Search:
             confirmations=self.confirmation.records(),
             winner=winner,
             baselines=baselines,
+            confirmed=self.confirmation.standings(),
+            seed_noise=self.confirmation.noise(),
             interrupted=interrupted,
             n_duplicates=source.n_duplicates,
+            end_reason=source.end_reason or ("interrupted" if interrupted else ""),
             model_spec=bench.model(winner.job.recipe, 0).spec() if winner else {},
             storage=self.folder.storage,
             study_name=self.folder.study_name,
             _user_module=self.module,
         )
         registered = tracked.finish(result, bench.splits)
-        _keep_winners_weights(result)
+        if not interrupted:  # else they may still be tested, or go on
+            self.confirmation.keep_only(result.model_to_keep)
+            drop_states(self.folder.models)
         return replace(
             result,
             registered=registered,
@@ -318,15 +300,3 @@ class _Search:
 
 def _has_complete(records: Sequence[TrialRecord]) -> bool:
     return any(record.state == "COMPLETE" for record in records)
-
-
-def _keep_winners_weights(result: TuneResult) -> None:
-    """Deletes the weights of all confirmed models but the one to keep: disks are finite."""
-    runs = [r for r in result.confirmations if r.finished]
-    if result.winner is None or not any(r.job.number == result.winner.job.number for r in runs):
-        return
-    kept = result.best_confirmation.job.id
-    for record in runs:
-        path = record.finished.model_path if record.finished else None
-        if path is not None and record.job.id != kept:
-            Path(path).unlink(missing_ok=True)

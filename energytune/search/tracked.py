@@ -92,7 +92,7 @@ class TrackedSearch:
         problem = self._sender.problem or self.observer.problem
         registered = None
         with self._clock.stage("registry"):
-            best = _model_to_keep(result)
+            best = None if result.interrupted else result.model_to_keep
             if best is not None:
                 try:
                     registered = self._register(result, best, splits)
@@ -144,23 +144,20 @@ class TrackedSearch:
         )
 
 
-def _model_to_keep(result: TuneResult) -> TrialRecord | None:
-    if result.winner is None or result.interrupted:
-        return None
-    number = result.winner.job.number
-    if not any(r.finished and r.job.number == number for r in result.confirmations):
-        return None
-    return result.best_confirmation
-
-
 def _parent_params(config: SearchConfig, bench: Bench) -> dict[str, Any]:
     return {
         "seed": config.seed,
         "space": config.space.name,
         "sampler": config.sampler,
         "pruner": config.pruner,
+        "warm_start": config.warm_start,
+        "until": config.until,
         "n_trials": config.n_trials,
+        "ft_epochs_budget": config.ft_epochs_budget,
+        "n_confirm_recipes": config.n_confirm_recipes,
+        "n_confirm_seeds": config.n_confirm_seeds,
         "ft_epochs": config.space.finetune.epochs,
+        "patience": config.space.finetune.patience,
         "backbone_sha256": bench.backbone.weights_sha256,
         "data_fingerprint": bench.splits.fingerprint,
         "protocol": bench.splits.protocol,
@@ -182,6 +179,10 @@ def _parent_metrics(result: TuneResult) -> dict[str, float]:
         if runs:
             label = name.replace("=", "_")
             metrics[f"test/{label}_mean_accuracy"] = sum(runs) / len(runs)
+    if result.confirmed and result.confirmed[0].mean is not None and not result.interrupted:
+        metrics["confirm/winner_mean"] = result.confirmed[0].mean
+    if result.seed_deviation is not None:
+        metrics["confirm/seed_deviation"] = result.seed_deviation
     return metrics
 
 

@@ -11,9 +11,17 @@ from collections.abc import Iterable
 
 from energytune.tracking.journal import Point
 from energytune.training import FinetuneEpoch, ProbeSnapshot
-from energytune.trial import Finished
+from energytune.trial import Finished, TestResult
 
-__all__ = ["MAX_POINTS", "best_epoch", "end_points", "epoch_points", "on_grid", "snapshot_points"]
+__all__ = [
+    "MAX_POINTS",
+    "best_epoch",
+    "end_points",
+    "epoch_points",
+    "on_grid",
+    "points_on_test",
+    "snapshot_points",
+]
 
 MAX_POINTS = 40
 """Points a curve keeps, its first, last and best apart."""
@@ -70,6 +78,10 @@ def end_points(finished: Finished, at_ms: int) -> list[Point]:
     """Returns the single numbers of a complete trial: objective, adaptation, test."""
     values = {"objective": finished.objective, "ft/best_epoch": float(finished.best_epoch)}
     values |= {f"adaptation/{name}": value for name, value in finished.adaptation.items()}
-    if finished.test is not None:
-        values |= {"test/accuracy": finished.test.accuracy, "test/loss": finished.test.loss}
-    return [(key, float(value), at_ms, 0) for key, value in values.items()]
+    points = [(key, float(value), at_ms, 0) for key, value in values.items()]
+    return points if finished.test is None else points + points_on_test(finished.test, at_ms)
+
+
+def points_on_test(test: TestResult, at_ms: int) -> list[Point]:
+    """Returns the ``test/`` metrics of a confirmed model."""
+    return [("test/accuracy", test.accuracy, at_ms, 0), ("test/loss", test.loss, at_ms, 0)]

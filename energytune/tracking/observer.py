@@ -11,18 +11,11 @@ import getpass
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from energytune.tracking.curves import (
-    best_epoch,
-    end_points,
-    epoch_points,
-    on_grid,
-    snapshot_points,
-)
-from energytune.tracking.journal import Point, TrackingJournal, log_entry
+from energytune.tracking.curves import points_on_test
+from energytune.tracking.journal import TrackingJournal, log_entry
 from energytune.tracking.names import (
     BEST_METRIC,
     SEARCH_TAG,
@@ -30,23 +23,12 @@ from energytune.tracking.names import (
     experiment_name,
     trial_params,
 )
-from energytune.training import FinetuneEpoch
-from energytune.trial import EpochsDone, Event, Job, ProbeDone, TrialRecord
+from energytune.tracking.open_run import OpenRun
+from energytune.trial import Event, Job, TrialRecord
 
 __all__ = ["SEARCH_TAG", "UID_TAG", "TrackingObserver", "experiment_name", "trial_params"]
 
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
-
-
-@dataclass
-class _Open:
-    """A run that was begun: what of it is in the journal already."""
-
-    uid: str
-    probed: bool = False
-    written: set[int] = field(default_factory=set)
-    waiting: list[Point] = field(default_factory=list)
-    last_write: float = -math.inf
 
 
 class TrackingObserver:
@@ -84,7 +66,7 @@ class TrackingObserver:
         """Why entries were lost: the disk was full or not writable; None if all is well."""
         self._ft_epochs = int(params["ft_epochs"]) if "ft_epochs" in params else None
         self._progress_s, self._clock = progress_s, clock
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, OpenRun] = {}
         self._attempts: dict[str, int] = {}
         self._counts = dict.fromkeys((*_STATUS, "duplicates"), 0)
         self._best = -math.inf
@@ -96,10 +78,12 @@ class TrackingObserver:
         return f"{self.search_id}.{job_id}" + (f".{n_attempt}" if n_attempt > 1 else "")
 
     def job_started(self, job: Job) -> None:
-        """Begins the trial's nested run."""
+        """Begins the trial's nested run; a test job has none, it adds to its confirmation's."""
+        if job.role == "test":
+            return
         self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
         uid = self.run_uid(job.id)
-        self._open[job.id] = _Open(uid)
+        self._open[job.id] = OpenRun(uid, self._ft_epochs)
         self._write(
             {
                 "kind": "run",
@@ -119,22 +103,21 @@ class TrackingObserver:
         if run is None:
             return
         for event in events:
-            if isinstance(event, ProbeDone) and not run.probed:
-                run.waiting += snapshot_points(event.snapshots, self._now_ms(), event.seconds)
-                run.probed = True
-                run.last_write = self._clock()
-            elif isinstance(event, EpochsDone) and self._ft_epochs is not None:
-                kept = [e for e in event.epochs if on_grid(e.epoch, self._ft_epochs)]
-                run.waiting += self._epochs(run, kept, event.seconds / max(1, len(event.epochs)))
-        if run.waiting and self._clock() - run.last_write >= self._progress_s:
-            self._write(log_entry(run.uid, run.waiting))
-            run.waiting, run.last_write = [], self._clock()
+            run.add(event, self._clock())
+        if points := run.take(self._clock(), self._progress_s):
+            self._write(log_entry(run.uid, points))
 
     def job_ended(self, record: TrialRecord) -> None:
         """Ends the trial's run: PRUNED as KILLED, FAIL as FAILED, each with its reason.
 
-        A duplicate was not run and gets no run of its own; the parent counts it.
+        A trial that stopped by itself is FINISHED, with the tag ``stop_reason``.
+
+        A duplicate was not run and gets no run of its own; the parent counts it. A test job's
+        result, or why there is none, goes to the run of the confirmation that it tested.
         """
+        if record.job.role == "test":
+            self._write(self._test_entry(record))
+            return
         if record.duplicate_of is not None:
             self._counts["duplicates"] += 1
             return
@@ -143,12 +126,12 @@ class TrackingObserver:
         run = self._open.pop(record.job.id)
         now = record.ended_ms or self._now_ms()
         entries = [
-            log_entry(run.uid, run.waiting + self._rest(run, record, now)),
-            _end_entry(run.uid, record.state, record.reason, now),
+            log_entry(run.uid, run.rest(record, now)),
+            _end_entry(run.uid, record.state, now, record.reason, record.stop_reason),
         ]
         self._counts[record.state] += 1
         objective = record.objective
-        if objective is not None and record.job.role != "confirm" and objective > self._best:
+        if objective is not None and record.job.is_trial and objective > self._best:
             self._best = objective
             step = sum(self._counts[state] for state in _STATUS)
             entries.append(log_entry(self.parent_uid, [(BEST_METRIC, objective, now, step)]))
@@ -227,35 +210,12 @@ class TrackingObserver:
                 self._counts[entry["tags"]["trial_state"]] += 1
         return list(left)
 
-    def _rest(self, run: _Open, record: TrialRecord, now: int) -> list[Point]:
-        points: list[Point] = []
-        ft_start = now - round(1000 * record.seconds_ft)
-        if not run.probed:
-            points += snapshot_points(record.snapshots, ft_start, record.seconds_hp)
-        best = best_epoch(record.epochs)
-        if best is not None:
-            n_epochs = self._ft_epochs or record.epochs[-1].epoch
-            must = {record.epochs[0].epoch, record.epochs[-1].epoch, best.epoch}
-            kept = [e for e in record.epochs if e.epoch in must or on_grid(e.epoch, n_epochs)]
-            n_run = max(1, record.epochs[-1].epoch)
-            for epoch in kept:
-                if epoch.epoch not in run.written:
-                    share = 1 - epoch.epoch / n_run
-                    points += epoch_points(epoch, now - round(1000 * record.seconds_ft * share))
-            points.append(("ft/best_valid_acc", best.valid_acc, now, 0))
-        if record.finished is not None:
-            points += end_points(record.finished, now)
-        seconds = {"time/hp_s": record.seconds_hp, "time/ft_s": record.seconds_ft}
-        return points + [(key, value, now, 0) for key, value in seconds.items()]
-
-    def _epochs(self, run: _Open, epochs: list[FinetuneEpoch], seconds: float) -> list[Point]:
-        now, points = self._now_ms(), []
-        for epoch in epochs:
-            if epoch.epoch not in run.written:
-                run.written.add(epoch.epoch)
-                late = round(1000 * seconds * (epochs[-1].epoch - epoch.epoch))
-                points += epoch_points(epoch, now - late)
-        return points
+    def _test_entry(self, record: TrialRecord) -> dict[str, Any]:
+        now = record.ended_ms or self._now_ms()
+        test = record.finished.test if record.finished else None
+        points = [] if test is None else points_on_test(test, now)
+        tags = {"test_reason": record.reason} if record.reason else {}
+        return log_entry(self.run_uid(record.job.tested), points, tags)
 
     def _write(self, *entries: Mapping[str, Any]) -> None:
         try:
@@ -267,13 +227,16 @@ class TrackingObserver:
         return round(self._clock() * 1000)
 
 
-def _end_entry(uid: str, state: str, reason: str, now: int) -> dict[str, Any]:
-    tags = {"trial_state": state} | ({"reason": reason} if reason else {})
+def _end_entry(
+    uid: str, state: str, now: int, reason: str, stop_reason: str = ""
+) -> dict[str, Any]:
+    told = {"reason": reason, "stop_reason": stop_reason}
+    tags = {"trial_state": state} | {name: text for name, text in told.items() if text}
     return {"kind": "end", "uid": uid, "status": _STATUS[state], "end_ms": now, "tags": tags}
 
 
 def _interrupted(uid: str, now: int) -> dict[str, Any]:
-    return _end_entry(uid, "FAIL", "interrupted", now) | {"status": "KILLED"}
+    return _end_entry(uid, "FAIL", now, "interrupted") | {"status": "KILLED"}
 
 
 def _source_tags() -> dict[str, str]:

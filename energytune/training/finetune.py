@@ -16,6 +16,7 @@ from energytune.errors import TrialFailure
 from energytune.models import TaskModel
 from energytune.seeds import derive_seed
 from energytune.tasks import Task
+from energytune.training.early_stop import has_stopped, rank, stop_reason
 from energytune.training.evaluate import evaluate
 from energytune.training.order import epoch_order, seed_dropout
 from energytune.training.records import FinetuneEpoch
@@ -31,7 +32,8 @@ class Finetuner:
 
     It can be stopped at any yield and resumed from :meth:`state` in another process: batch order
     and augmentation depend on (seed, epoch) only. The weights of the best epoch by validation
-    accuracy are kept; ties go to the lower validation loss, then to the earlier epoch.
+    accuracy are kept; ties go to the lower validation loss, then to the earlier epoch. With a
+    patience it ends by itself when that many epochs have brought no new best.
 
     Args:
         model: Trained in place, on ``device``.
@@ -74,12 +76,12 @@ class Finetuner:
         self._n_steps = math.ceil(n_used / config.batch_size)
 
     def __iter__(self) -> Iterator[FinetuneEpoch]:
-        """Yields the remaining epochs.
+        """Yields the remaining epochs, up to the last or up to the early stop.
 
         Raises:
             TrialFailure: If the training or validation loss is not finite.
         """
-        while self.epoch < self._config.epochs:
+        while self.epoch < self._config.epochs and not self.stop_reason:
             self.epoch += 1
             train_loss, train_acc = self._train_one_epoch()
             self.model.eval()
@@ -100,6 +102,18 @@ class Finetuner:
             )
             self._keep_if_best(record)
             yield record
+
+    @property
+    def stop_reason(self) -> str:
+        """Why it has ended before its last epoch; empty while it goes on and at the last one.
+
+        It follows from the epochs so far, so a resumed run ends where an uninterrupted one does.
+        """
+        patience, best = self._config.patience_epochs, self.best
+        if patience is None or best is None or self.epoch >= self._config.epochs:
+            return ""
+        stopped = has_stopped(self.epoch, best.epoch, patience)
+        return stop_reason(best.epoch, patience) if stopped else ""
 
     def load_best(self) -> None:
         """Puts the best epoch's weights into the model; there must have been an epoch."""
@@ -161,9 +175,8 @@ class Finetuner:
 
     def _keep_if_best(self, record: FinetuneEpoch) -> None:
         best = self.best
-        if best is None or (record.valid_acc, -record.valid_loss) > (
-            best.valid_acc,
-            -best.valid_loss,
+        if best is None or rank(record.valid_acc, record.valid_loss) > rank(
+            best.valid_acc, best.valid_loss
         ):
             self.best = record
             self._best_state = _copies(self.model.state_dict())

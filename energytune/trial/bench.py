@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from energytune.config import FinetuneConfig, InputConfig, ProbeConfig, Recipe, SearchSpace
-from energytune.data import Split, Splits, ensure_dataset, load_dataset
-from energytune.errors import ConfigError, MissingDataError
+from energytune.data import Split, Splits
+from energytune.errors import ConfigError
 from energytune.models import EMBEDDED_BACKBONES, Backbone, TaskModel, build_model, create_backbone
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.training.feature_store import FeatureStore
@@ -29,26 +29,12 @@ from energytune.training.features_load import load_features
 from energytune.training.pretrain import pretrain_embedded
 from energytune.training.probe_data import ProbeData
 from energytune.training.snapshots import SnapshotStore
+from energytune.trial.bench_data import UserData, fetch_dataset, load_splits
 
 __all__ = ["Bench", "BenchSpec", "UserData"]
 
 _FEATURE_BATCH = {"cpu": 64, "cuda": 256}
 """Samples a forward pass: a CPU's caches hold the activations of few."""
-
-
-@dataclass(frozen=True)
-class UserData:
-    """A user's own datasets, map-style with items (image, class index).
-
-    Attributes:
-        train: Training set.
-        valid: Validation set; None cuts a stable 20 % from train.
-        test: Test set; read once, for the winner.
-    """
-
-    train: Any
-    valid: Any
-    test: Any
 
 
 @dataclass(frozen=True)
@@ -71,6 +57,8 @@ class BenchSpec:
         cache_budget: Bytes that cached features may have on disk, such as ``"20GB"``; None takes
             ``$ENERGYTUNE_CACHE_BUDGET``, else a quarter of the free disk.
         user_data: A user's own datasets instead of a named one.
+        pause_epochs: Finetuning epochs at which the state of a trial that is stopped there is
+            kept, so that it can go on; empty if no trial is ever paused.
     """
 
     dataset: str
@@ -87,6 +75,7 @@ class BenchSpec:
     n_threads: int = 1
     cache_budget: str | None = None
     user_data: UserData | None = field(default=None, repr=False)
+    pause_epochs: frozenset[int] = frozenset()
 
     def build(self, progress: Progress = NO_PROGRESS) -> Bench:
         """Loads data and backbone; pretrains an embedded backbone on first use.
@@ -96,7 +85,7 @@ class BenchSpec:
         """
         torch.set_num_threads(self.n_threads)
         if self.user_data is None:  # before anything that takes long
-            self._ensure_dataset(progress)
+            self._fetch_dataset(progress)
         if isinstance(self.backbone, str):
             backbone = self._named_backbone(self.backbone, progress)
             return Bench(self, self._splits(backbone.input_config, progress), backbone)
@@ -107,40 +96,25 @@ class BenchSpec:
         )
         return Bench(self, splits, backbone)
 
-    def _ensure_dataset(self, progress: Progress) -> None:
-        """Downloads the dataset if need be; where that fails, tells about the weights as well."""
-        try:
-            ensure_dataset(self.dataset, self.data_root, progress=progress)
-        except MissingDataError as error:
-            weights_too = (
-                isinstance(self.backbone, str)
-                and self.backbone not in EMBEDDED_BACKBONES
-                and self.checkpoint is None
-                and self.weights == "default"
-            )
-            if not weights_too:
-                raise
-            raise MissingDataError(
-                f"{error}\nThe weights of {self.backbone} are needed next: they are downloaded, or "
-                "read from --checkpoint FILE; --weights none does without."
-            ) from error
+    def _fetch_dataset(self, progress: Progress) -> None:
+        has_weights_to_fetch = (
+            isinstance(self.backbone, str)
+            and self.backbone not in EMBEDDED_BACKBONES
+            and self.checkpoint is None
+            and self.weights == "default"
+        )
+        fetch_dataset(
+            self.dataset,
+            self.data_root,
+            weights_of=str(self.backbone) if has_weights_to_fetch else None,
+            progress=progress,
+        )
 
     def _splits(self, input_config: InputConfig | None, progress: Progress) -> Splits:
-        if self.user_data is None:
-            return load_dataset(
-                self.dataset,
-                data_root=self.data_root,
-                input_config=input_config,
-                loader_workers=self.loader_workers,
-                progress=progress,
-            )
-        from energytune.data import splits_from_datasets
-
-        return splits_from_datasets(
-            self.user_data.train,
-            self.user_data.valid,
-            self.user_data.test,
-            name=self.dataset,
+        return load_splits(
+            self.dataset,
+            self.user_data,
+            data_root=self.data_root,
             input_config=input_config,
             loader_workers=self.loader_workers,
             progress=progress,

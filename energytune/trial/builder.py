@@ -48,11 +48,15 @@ class RecordBuilder:
     Args:
         job: What is run.
         started_ms: Start in milliseconds since the epoch; None is now.
+
+    Attributes:
+        waited_ms: Milliseconds in which the job was paused; the owner adds to it.
     """
 
     def __init__(self, job: Job, *, started_ms: int | None = None) -> None:
         self.job = job
         self.started_ms = now_ms() if started_ms is None else started_ms
+        self.waited_ms = 0
         self.finished: Finished | None = None
         self.epochs: list[FinetuneEpoch] = []
         self._snapshots: tuple[ProbeSnapshot, ...] = ()
@@ -100,5 +104,6 @@ class RecordBuilder:
             n_hp_epochs_run=self._n_hp_epochs_run,
             started_ms=self.started_ms,
             ended_ms=now_ms() if ended_ms is None else ended_ms,
+            waited_ms=self.waited_ms,
             extra=extra or {},
         )

@@ -27,7 +27,7 @@ class Idle(Enum):
 
 
 RunJob = Callable[[Job], Generator[Event, None, None]]
-"""Runs one job, yielding its events; may be closed early (``GeneratorExit``) when pruned."""
+"""Runs one job, yielding its events; may be closed early (``GeneratorExit``): pruned or paused."""
 
 
 class JobSource(Protocol):
@@ -38,11 +38,14 @@ class JobSource(Protocol):
         ...
 
     def on_events(self, job_id: str, events: Sequence[Event]) -> bool:
-        """Takes a running job's events in order; returns True to stop (prune) the job."""
+        """Takes a running job's events in order; returns True to stop it: prune or pause it."""
         ...
 
     def on_end(self, job_id: str, error: str | None = None) -> None:
-        """Is told exactly once when a job has ended: finished, stopped, or failed with a reason."""
+        """Is told exactly once when a job has ended: finished, stopped, or failed with a reason.
+
+        A job that was paused may be handed out again, with the same id.
+        """
         ...
 
 
@@ -50,15 +53,15 @@ class Observer(Protocol):
     """Watches a search; must return fast and never raise into it."""
 
     def job_started(self, job: Job) -> None:
-        """A job was handed out."""
+        """A job was handed out; not told again when it goes on after a pause."""
         ...
 
     def job_progress(self, job: Job, events: Sequence[Event]) -> None:
-        """A running job has sent events."""
+        """A running job has sent events, or was paused (:class:`Paused`)."""
         ...
 
     def job_ended(self, record: TrialRecord) -> None:
-        """A job has ended in any state."""
+        """A job has ended in any state; a pause is no end."""
         ...
 
 

@@ -13,16 +13,18 @@ __all__ = [
     "Event",
     "Finished",
     "Job",
+    "Paused",
     "ProbeDone",
     "Probing",
     "Role",
     "State",
     "TestResult",
+    "Tested",
     "TrialRecord",
     "record_from_dict",
 ]
 
-Role = Literal["baseline_tau_0", "baseline_tau_max", "search", "confirm"]
+Role = Literal["baseline_tau_0", "baseline_tau_max", "search", "confirm", "test"]
 State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 
 
@@ -35,7 +37,11 @@ class Job:
         number: Number of the study's trial, >= 0; for a confirmation, that of its recipe's trial.
         recipe: What to run, in canonical form.
         seed: Seed of initialisation and batch order.
-        role: Why it is run. Only a ``"confirm"`` job reads the test split and keeps its weights.
+        role: Why it is run. A ``"confirm"`` job keeps its weights; only a ``"test"`` job reads
+            the test split, with the weights of the confirmation that it names.
+        tested: Only for a ``"test"`` job: id of that confirmation; empty stands for its own id.
+        resume_epoch: Finetuning epochs, >= 0, that were told already before the trial was paused;
+            only later ones are told. 0 begins with probing.
     """
 
     id: str
@@ -43,6 +49,13 @@ class Job:
     recipe: Recipe
     seed: int
     role: Role = "search"
+    tested: str = ""
+    resume_epoch: int = 0
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether it is a trial of the search, and no confirmation or test of one."""
+        return self.role not in ("confirm", "test")
 
 
 @dataclass(frozen=True)
@@ -83,7 +96,7 @@ class EpochsDone:
 
 @dataclass(frozen=True)
 class TestResult:
-    """Evaluation on the test split of one confirmed model.
+    """Evaluation on the test split of one confirmed model; read once a model.
 
     Attributes:
         accuracy: Share of correct test images, in [0, 1].
@@ -100,16 +113,17 @@ class TestResult:
 
 @dataclass(frozen=True)
 class Finished:
-    """A trial has run to its end; its last event.
+    """A trial has run to its end; its last event, but for a ``"test"`` job's result.
 
     Attributes:
         objective: Best validation accuracy over the finetuning epochs, in [0, 1].
         best_epoch: Epoch of it, from 1; ties go to the lower validation loss, then the earlier.
         best_valid_loss: Validation loss at that epoch, in nats.
         adaptation: ``feature_distance``, ``feature_cosine``, ``feature_dot``, ``feature_norm``.
-        test: Only for confirmation jobs.
+        test: Only for confirmed models that were tested: the winner's and both baselines'.
         model_path: Absolute path of the safetensors weights; only for confirmation jobs.
-        seconds: Wall-clock seconds of adaptation metrics, test and saving.
+        seconds: Wall-clock seconds of adaptation metrics and saving.
+        stop_reason: Why finetuning ended by itself before its last epoch; empty if it did not.
     """
 
     objective: float
@@ -119,9 +133,33 @@ class Finished:
     test: TestResult | None = None
     model_path: str | None = None
     seconds: float = 0.0
+    stop_reason: str = ""
 
 
-Event = Probing | ProbeDone | EpochsDone | Finished
+@dataclass(frozen=True)
+class Tested:
+    """A confirmed model was evaluated on test; the last event of a ``"test"`` job."""
+
+    __test__ = False  # not a pytest class
+
+    test: TestResult
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A trial waits until it is seen whether it is worth going on; no end, and no job tells it.
+
+    The search tells it to whoever watches. The trial's next epochs say that it goes on.
+
+    Attributes:
+        epoch: Finetuning epochs that were run, >= 1.
+    """
+
+    epoch: int
+
+
+Event = Probing | ProbeDone | EpochsDone | Finished | Tested | Paused
 
 
 @dataclass(frozen=True)
@@ -140,6 +178,7 @@ class TrialRecord:
         n_hp_epochs_run: Probing epochs that were not served from snapshots.
         started_ms: Start, milliseconds since the epoch.
         ended_ms: End, milliseconds since the epoch.
+        waited_ms: Milliseconds between them in which the trial was paused.
         duplicate_of: Number of the trial that this one repeats; it was not run again.
     """
 
@@ -154,6 +193,7 @@ class TrialRecord:
     n_hp_epochs_run: int = 0
     started_ms: int = 0
     ended_ms: int = 0
+    waited_ms: int = 0
     duplicate_of: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -161,6 +201,14 @@ class TrialRecord:
     def objective(self) -> float | None:
         """Best validation accuracy in [0, 1] of a complete trial, else None."""
         return self.finished.objective if self.finished else None
+
+    @property
+    def stop_reason(self) -> str:
+        """Why a complete trial's finetuning ended by itself, early; empty for all others.
+
+        A pruned or failed trial did not end by itself: it has a ``reason``.
+        """
+        return self.finished.stop_reason if self.finished else ""
 
     @property
     def probe(self) -> ProbeSnapshot | None:

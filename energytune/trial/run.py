@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 
 from energytune.errors import TrialFailure
 from energytune.models import TaskModel
@@ -27,6 +28,7 @@ from energytune.training.probe import probe
 from energytune.training.records import ProbeSnapshot
 from energytune.trial.bench import Bench, BenchSpec
 from energytune.trial.jobs import RunJob
+from energytune.trial.paused_state import drop_state, keep_state, kept_state
 from energytune.trial.records import (
     EpochsDone,
     Event,
@@ -34,6 +36,7 @@ from energytune.trial.records import (
     Job,
     ProbeDone,
     Probing,
+    Tested,
     TestResult,
 )
 
@@ -55,35 +58,77 @@ def run_trial(bench: Bench, job: Job) -> Generator[Event, None, None]:
     """Runs one job.
 
     Yields ``Probing`` at each snapshot, ``ProbeDone``, one ``EpochsDone`` an epoch, ``Finished``.
+    A ``"test"`` job yields ``Tested``, and the events of its training before it if there was one.
+    A job with a ``resume_epoch`` yields only the epochs after it, then ``Finished``: what it would
+    have told had it never been paused.
 
     Args:
         bench: Data, backbone and caches.
-        job: Recipe, seed and role. Only a ``"confirm"`` job reads the test split, and writes its
-            weights to the bench's ``model_dir``.
+        job: Recipe, seed and role. A ``"confirm"`` job writes its weights to the bench's
+            ``model_dir``. Only a ``"test"`` job reads the test split; it takes the weights of
+            the confirmation ``job.tested``, and trains them again if they are not there.
 
     Raises:
         TrialFailure: If probing or finetuning diverges.
+        OutputError: If the weights can't be written.
     """
-    recipe = job.recipe.canonical()
-    model = bench.model(recipe, job.seed)
-    yield from _probe(bench, model, job)
+    if job.role != "test":
+        yield from _train(bench, job)
+        return
+    confirmation = replace(job, id=job.tested or job.id, role="confirm")
+    weights = _weights_path(bench, confirmation)
+    if not weights.exists():  # deleted when its recipe lost, and a longer search lets it win
+        yield from _train(bench, confirmation)
+    started = perf_counter()
+    model = bench.model(job.recipe.canonical(), job.seed)
+    model.load_state_dict(load_file(weights))
+    yield Tested(_test(bench, model, confirmation.id), seconds=perf_counter() - started)
 
-    tuner = Finetuner(
+
+def _train(bench: Bench, job: Job) -> Iterator[Event]:
+    """Yields the events of head probing and finetuning; a confirmation keeps its weights."""
+    model = bench.model(job.recipe.canonical(), job.seed)
+    state = kept_state(bench.spec.model_dir, job) if job.resume_epoch else None
+    if state is None:
+        for event in _probe(bench, model, job):
+            if not job.resume_epoch:  # else it was told before the pause
+                yield event
+    tuner = _tuner(bench, model, job)
+    if state is not None:
+        tuner.load_state(state)
+    yield from _finetune(bench, tuner, job)
+    if bench.spec.pause_epochs:
+        drop_state(bench.spec.model_dir, job)
+    yield _finish(bench, tuner, job)
+
+
+def _tuner(bench: Bench, model: TaskModel, job: Job) -> Finetuner:
+    return Finetuner(
         model,
         bench.splits.train,
         bench.splits.valid,
         bench.splits.task,
         bench.spec.finetune,
-        ft_lr=recipe.ft_lr,
+        ft_lr=job.recipe.canonical().ft_lr,
         seed=job.seed,
         device=bench.device,
     )
+
+
+def _finetune(bench: Bench, tuner: Finetuner, job: Job) -> Iterator[Event]:
+    """Yields the epochs that were not told yet; where it is closed at a rung it keeps its state."""
     started = perf_counter()
-    for epoch in tuner:
-        now = perf_counter()
-        yield EpochsDone((epoch,), seconds=now - started)
-        started = perf_counter()  # time spent with the consumer is not finetuning
-    yield _finish(bench, tuner, job)
+    try:
+        for epoch in tuner:
+            if epoch.epoch <= job.resume_epoch:  # trained again, for its state was not there
+                continue
+            now = perf_counter()
+            yield EpochsDone((epoch,), seconds=now - started)
+            started = perf_counter()  # time spent with the consumer is not finetuning
+    except GeneratorExit:
+        if job.is_trial and tuner.epoch in bench.spec.pause_epochs:
+            keep_state(bench.spec.model_dir, job, tuner.state())
+        raise
 
 
 def _probe(bench: Bench, model: TaskModel, job: Job) -> Iterator[Event]:
@@ -130,23 +175,22 @@ def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:
     before = bench.probe_data(job.recipe.reinit_depth).train.batches(_EVAL_BATCH)
     after = stream_features(model, train, batch_size=_EVAL_BATCH, device=bench.device)
     adaptation = streamed_adaptation(zip(before, after, strict=True))
-    test = model_path = None
+    model_path = None
     if job.role == "confirm":
-        test = _test(bench, model)
-        model_path = str(_save(bench.spec.model_dir / f"{job.id}.safetensors", model))
+        model_path = str(_save(_weights_path(bench, job), model))
     return Finished(
         objective=best.valid_acc,
         best_epoch=best.epoch,
         best_valid_loss=best.valid_loss,
         adaptation=adaptation.to_dict(),
-        test=test,
         model_path=model_path,
         seconds=perf_counter() - started,
+        stop_reason=tuner.stop_reason,
     )
 
 
-def _test(bench: Bench, model: TaskModel) -> TestResult:
-    split = bench.splits.test.open("evaluation of a confirmed recipe")
+def _test(bench: Bench, model: TaskModel, name: str) -> TestResult:
+    split = bench.splits.test.open(f"evaluation of the confirmed model {name}")
     model.eval()
     outcome = evaluate(model, split.batches(_EVAL_BATCH), bench.splits.task, bench.device)
     return TestResult(
@@ -154,6 +198,10 @@ def _test(bench: Bench, model: TaskModel) -> TestResult:
         loss=outcome.loss,
         correct=tuple(bool(hit) for hit in outcome.correct.tolist()),
     )
+
+
+def _weights_path(bench: Bench, job: Job) -> Path:
+    return bench.spec.model_dir / f"{job.id}.safetensors"
 
 
 def _save(path: Path, model: torch.nn.Module) -> Path:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from energytune.cli.options import SearchOptions
 from energytune.config import SearchConfig
+from energytune.science.noise import SeedNoise
 from energytune.trial import TrialRecord
 from tests.report.hand_made import small_confirmation, small_search
 
@@ -37,6 +38,8 @@ class FakeResult:
     baselines: dict[str, TrialRecord] = field(
         default_factory=lambda: {"tau=0": small_search()[0], "tau=max": small_search()[1]}
     )
+    confirmed: list[Any] = field(default_factory=list)
+    seed_noise: SeedNoise | None = None
     registered: Any = field(default_factory=lambda: MODEL)
     tracking: Any = field(default_factory=lambda: TRACKING)
     seconds: dict[str, float] = field(
@@ -44,6 +47,7 @@ class FakeResult:
     )
     interrupted: bool = False
     n_duplicates: int = 1
+    end_reason: str = "5 trials"
     out: Path = Path("/runs/digits one")
 
 

@@ -86,7 +86,10 @@ def test_verbose_tells_more(run, stub) -> None:
         (["--time-budget", "30"], "no unit after 30"),
         (["--sampler", "tp"], "did you mean 'tpe'"),
         (["--trials", "many"], "Invalid value for '--trials'"),
-        (["--ft-epochs", "0"], "--ft-epochs must be at least 1"),
+        (["--finetune-epochs", "0"], "--finetune-epochs must be at least 1"),
+        (["--ft-epochs", "0"], "--ft-epochs = 0: must be >= 1"),
+        (["--until", "convergd"], "did you mean 'converged'"),
+        (["--until", "converged", "--sampler", "tpe"], "'energy'. Got 'tpe'"),
     ],
 )
 def test_bad_options_are_told_with_code_2(run, stub, arguments: list[str], told: str) -> None:
@@ -96,6 +99,22 @@ def test_bad_options_are_told_with_code_2(run, stub, arguments: list[str], told:
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
     assert stub.configs == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "digits, 30 trials, seed 0,"),
+        (["--ft-epochs", "2000"], "digits, 30 trials, 2,000 finetuning epochs, seed 0,"),
+        (
+            ["--until", "converged", "--sampler", "energy"],
+            "digits, until converged, at most 200 trials, seed 0,",
+        ),
+    ],
+)
+def test_a_search_says_first_what_will_end_it(run, stub, arguments: list[str], told: str) -> None:
+    result = run("search", *arguments)
+    assert result.stdout.startswith(f"energytune search: {told}")
 
 
 def test_user_errors_of_a_search_have_no_traceback(run, stub) -> None:

@@ -29,14 +29,19 @@ EVERYTHING = SearchOptions(
     trials=7,
     seed=3,
     time_budget="30m",
+    ft_epochs=2000,
+    until="trials",
     concurrency=2,
     gpus_per_trial=0.5,
     cpus_per_trial=2,
     fix=("tau=8", "ft_lr=0.01"),
     baselines=False,
-    ft_epochs=5,
-    sampler="random",
+    finetune_epochs=5,
+    sampler="energy",
     pruner="none",
+    warm_start=True,
+    confirm_seeds=5,
+    confirm_recipes=2,
     out=Path("here"),
     tracking_uri="http://127.0.0.1:5000",
     storage="sqlite:///study.db",
@@ -61,7 +66,7 @@ def test_settings_take_every_option() -> None:
     assert config.baseline_taus == ()
     assert config.space.finetune.epochs == 5
     assert config.time_budget_s == 1800
-    plain = config.model_dump(exclude={"space", "baseline_taus", "n_confirm_seeds"})
+    plain = config.model_dump(exclude={"space", "baseline_taus"})
     assert plain == {
         "dataset": "stl10",
         "backbone": "resnet18",
@@ -71,11 +76,16 @@ def test_settings_take_every_option() -> None:
         "n_trials": 7,
         "seed": 3,
         "time_budget_s": 1800,
+        "ft_epochs_budget": 2000,
+        "until": "trials",
         "concurrency": 2,
         "gpus_per_trial": 0.5,
         "cpus_per_trial": 2,
-        "sampler": "random",
+        "sampler": "energy",
         "pruner": "none",
+        "warm_start": True,
+        "n_confirm_seeds": 5,
+        "n_confirm_recipes": 2,
         "out": Path("here"),
         "tracking_uri": "http://127.0.0.1:5000",
         "storage": "sqlite:///study.db",
@@ -116,6 +126,8 @@ def test_help_tells_the_settings_defaults() -> None:
         "cpus_per_trial": "cpus_per_trial",
         "sampler": "sampler",
         "pruner": "pruner",
+        "confirm_seeds": "n_confirm_seeds",
+        "confirm_recipes": "n_confirm_recipes",
     }.items():
         text = helps[name].__metadata__[0].help
         default = getattr(config, field)
@@ -165,9 +177,12 @@ def test_a_reproduction_keeps_the_protocol_and_drops_the_rest() -> None:
         "resnet18",
         Path("my weights.pth"),
     )
-    assert (again.seed, again.trials, again.ft_epochs, again.space) == (4, 1, 5, "default")
+    assert (again.seed, again.trials, again.finetune_epochs, again.space) == (4, 1, 5, "default")
+    assert (again.confirm_seeds, again.confirm_recipes) == (5, None)
     assert again.to_config("default").baseline_taus == ()
     assert again.head is again.out is again.time_budget is again.storage is None
+    assert again.ft_epochs is again.until is None
+    assert not again.warm_start
     assert "ft_lr=0.30000000000000004" in again.fix
 
 
@@ -177,11 +192,14 @@ def test_values_as_options_take_them(value: object, text: str) -> None:
 
 
 def test_all_wrong_options_are_told_at_once() -> None:
-    wrong = SearchOptions(trials=0, concurrency=0, sampler="tp", seed=-1, weights="nne")
+    wrong = SearchOptions(
+        trials=0, concurrency=0, sampler="tp", seed=-1, weights="nne", confirm_recipes=0
+    )
     with pytest.raises(ConfigError) as error:
         wrong.to_config("default")
     text = str(error.value)
-    assert "5 options are wrong" in text
+    assert "6 options are wrong" in text
+    assert "--confirm-recipes = 0: must be >= 1" in text
     assert "--trials = 0: must be >= 1" in text
     assert "--seed = -1: must be >= 0" in text
     assert "did you mean 'tpe'" in text
@@ -194,7 +212,7 @@ def test_all_wrong_options_are_told_at_once() -> None:
         (SearchOptions(head="mlpp"), "mlpp"),
         (SearchOptions(fix=("tau=8", "tau=9")), "tau is fixed twice, to 8 and to 9"),
         (SearchOptions(head="mlp", fix=("head_arch=linear",)), "head_arch is fixed twice"),
-        (SearchOptions(ft_epochs=0), "--ft-epochs must be at least 1, got 0"),
+        (SearchOptions(finetune_epochs=0), "--finetune-epochs must be at least 1, got 0"),
         (SearchOptions(time_budget="30"), "no unit"),
         (SearchOptions(fix=("tau=-1",)), "must be >= 0"),
     ],
@@ -203,6 +221,14 @@ def test_wrong_options(options: SearchOptions, told: str) -> None:
     with pytest.raises(ConfigError) as error:
         options.to_config("default")
     assert told in str(error.value)
+
+
+def test_more_trials_leave_out_what_had_ended_the_search() -> None:
+    search = SearchOptions(ft_epochs=500, until="converged", trials=9, time_budget="1h")
+    again, more = search.at(Path("there")), search.at(Path("there"), trials=18)
+    assert (again.ft_epochs, again.until, again.trials) == (500, "converged", 9)
+    assert (more.ft_epochs, more.until, more.trials) == (None, None, 18)
+    assert again.out == more.out == Path("there")
 
 
 def test_fixing_the_same_twice_is_no_error() -> None:

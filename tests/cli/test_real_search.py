@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.integration
 
-QUICK = ["--ft-epochs", "20", "--fix", "head_arch=linear", "--fix", "reinit_depth=0"]
+QUICK = ["--finetune-epochs", "20", "--fix", "head_arch=linear", "--fix", "reinit_depth=0"]
 
 
 def command(*words: str) -> list[str]:

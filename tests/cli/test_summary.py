@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,13 +11,14 @@ import pytest
 from rich.console import Console
 
 from energytune.cli.options import SearchOptions
-from energytune.cli.summary import summarise, to_json
-from energytune.cli.summary_text import difference_text, print_summary
+from energytune.cli.summary import summarise
+from energytune.cli.summary_json import to_json
+from energytune.cli.summary_text import print_summary
 from energytune.config import apply_fixes
-from energytune.report.intervals import Interval, PairedDifference, wilson_interval
-from tests.report.hand_made import small_search, trial
+from energytune.report.intervals import wilson_interval
+from tests.report.hand_made import small_search, stopped, trial
 
-OPTIONS = SearchOptions(checkpoint=Path("my weights.pt"), ft_epochs=9, sampler="random")
+OPTIONS = SearchOptions(checkpoint=Path("my weights.pt"), finetune_epochs=9, sampler="random")
 
 
 def printed(result, options: SearchOptions = OPTIONS) -> str:
@@ -31,6 +33,22 @@ def line(text: str, *words: str) -> str:
     return found
 
 
+def test_begins_with_why_the_search_ended(make_result) -> None:
+    result = make_result(end_reason="2,000 finetuning epochs")
+    text = printed(result)
+    assert text.strip().splitlines()[0] == "Search ended: 2,000 finetuning epochs"
+    assert json.loads(to_json(summarise(result, OPTIONS)))["end_reason"] == result.end_reason
+    assert "Search ended" not in printed(make_result(end_reason=""))
+
+
+def test_a_search_that_ended_early_goes_on_without_what_ended_it(make_result) -> None:
+    made = make_result()
+    made.config = made.config.model_copy(update={"ft_epochs_budget": 50})
+    text = printed(made, replace(OPTIONS, ft_epochs=50))
+    assert f"--trials {2 * len(made.records)} " in line(text, "--out", "search")
+    assert "--ft-epochs" not in text
+
+
 def test_tells_the_winner_with_its_interval(make_result) -> None:
     text = printed(make_result())
     assert line(text, "Winner:") == ("Winner: t002 mlp tau=8 ls=0.1 lr=0.3, FT-valid-acc 90.0 %")
@@ -42,10 +60,10 @@ def test_tells_the_winner_with_its_interval(make_result) -> None:
 
 
 def test_tells_a_command_that_runs_the_winner_again(make_result) -> None:
-    assert line(printed(make_result()), "--trials 1", "ft_lr").strip() == (
+    assert line(printed(make_result()), "--fix tau=8", "ft_lr=0.3").strip() == (
         "energytune search --dataset digits --checkpoint 'my weights.pt' --seed 0 --trials 1 "
         "--fix tau=8 --fix head_arch=mlp --fix label_smoothing=0.1 --fix reinit_depth=0 "
-        "--fix ft_lr=0.30000000000000004 --ft-epochs 9 --no-baselines"
+        "--fix ft_lr=0.30000000000000004 --finetune-epochs 9 --no-baselines"
     )
 
 
@@ -68,20 +86,15 @@ def test_compares_with_both_baselines_by_seed(make_result) -> None:
     assert "may be chance (2 of 3 seeds)" in largest
 
 
-@pytest.mark.parametrize(
-    ("difference", "told"),
-    [
-        (PairedDifference(0.05, Interval(0.02, 0.08), 3), "+5.0 [+2.0, +8.0]"),
-        (
-            PairedDifference(-0.01, Interval(-0.03, 0.01), 3),
-            "-1.0 [-3.0, +1.0], may be chance",
-        ),
-        (PairedDifference(0.02, None, 1), "+2.0 (one seed: no interval)"),
-        (PairedDifference(math.nan, None, 0), "not measured: no seed that both have finished"),
-    ],
-)
-def test_differences_in_words(difference: PairedDifference, told: str) -> None:
-    assert difference_text(difference, 3) == told
+def test_tells_differences_in_seed_deviations(make_result) -> None:
+    """Of 88, 90, 92; 84, 85, 86; 89, 91: 12 of squares over 5 degrees of freedom."""
+    text = printed(make_result())
+    size = 5 / math.sqrt(12 / 5)
+    assert line(text, "In seed deviations") == (
+        f"In seed deviations of the test accuracy: {size:+.1f} to tau=0, +0.0 to tau=max"
+    )
+    winner = printed(make_result(winner=small_search()[0], baselines={"tau=0": small_search()[0]}))
+    assert "In seed deviations" not in winner
 
 
 def test_tells_the_cost(make_result) -> None:
@@ -90,6 +103,21 @@ def test_tells_the_cost(make_result) -> None:
     assert "3 complete, 1 pruned, 1 failed, 1 repeated and not run again" in text
     assert "FT epochs: 8, and 8 to confirm; HP epochs: 45 run of 88 wanted" in text
     assert "HP 1.2 s, FT 7.5 s" in text
+
+
+def test_tells_the_time_of_the_energy_map_between_features_and_search(make_result) -> None:
+    stages = {"start": 2.0, "pretrain": 1.0, "features": 1.5, "map": 3.2, "search": 60.0}
+    result = make_result(seconds={"total": 75.0, **stages, "hp": 9.0, "ft": 50.0})
+    assert line(printed(result), "Cost:") == (
+        "Cost: 1:15 (start 2.0 s, pretrain 1.0 s, features 1.5 s, map 3.2 s, search 1:00)"
+    )
+    document = json.loads(to_json(summarise(result, OPTIONS)))
+    assert document["costs"]["seconds"]["map"] == 3.2
+
+
+def test_counts_stops_apart_from_prunes_and_failures(make_result) -> None:
+    text = printed(make_result(records=[*small_search(), stopped(6)]))
+    assert "4 complete (1 of them stopped early by themselves), 1 pruned, 1 failed" in text
 
 
 def test_tells_why_trials_failed(make_result) -> None:
@@ -140,7 +168,7 @@ def test_a_server_that_was_down_is_a_warning_with_a_command(make_result) -> None
 
 def test_an_interrupted_search_tells_what_it_has(make_result) -> None:
     text = printed(make_result(interrupted=True, confirmations=[], registered=None))
-    assert "not measured, the winner was not confirmed" in text
+    assert "Test accuracy: not measured, interrupted." in text
     assert "Test accuracy over" not in text
     assert "goes on with this search" in text
 
@@ -174,6 +202,7 @@ def test_json_holds_the_same(make_result) -> None:
     assert (zero["name"], zero["number"], zero["n_pairs"]) == ("tau=0", 0, 3)
     assert zero["difference"] == pytest.approx(0.05)
     assert zero["difference_interval"][0] < 0.05 < zero["difference_interval"][1]
+    assert zero["difference_in_seed_deviations"] == pytest.approx(5 / math.sqrt(12 / 5))
     assert largest["n_failed_confirmations"] == 1
     assert document["costs"]["ft_epochs"] == 8
     assert document["costs"]["n_duplicates"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,26 @@ def make_run_job(
         yield Finished(best, best_epoch, 0.4, {"feature_distance": 1.5}, seconds=0.1)
 
     return run_job
+
+
+STOP_REASON = "stopped: no better validation since epoch 17, patience 3 epochs"
+
+
+def stopping(job: Job) -> Generator[Event, None, None]:
+    """Every third job is best at epoch 17 and stops by itself at 20; the others run on."""
+    best = ft_epoch(1, -1.0)
+    for event in make_run_job()(job):
+        if job.number % 3 != 2 or not isinstance(event, EpochsDone):
+            yield event
+            continue
+        epoch = event.epochs[0]
+        if epoch.epoch > 17:
+            epoch = replace(epoch, valid_acc=epoch.valid_acc - 0.1)
+        best = max(best, epoch, key=lambda seen: seen.valid_acc)
+        yield EpochsDone((epoch,), 0.01)
+        if epoch.epoch == 20:
+            yield Finished(best.valid_acc, best.epoch, 0.4, {}, stop_reason=STOP_REASON)
+            return
 
 
 def memory_study(pruner: BasePruner | None = None, seed: int = 0, name: str = "tpe") -> Study:

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from pathlib import Path
 
 from energytune.optimizer import records_from_study
-from energytune.trial import Job, run_inline
+from energytune.optimizer.attrs import record_of
+from energytune.trial import Event, Finished, Job, run_inline
 from tests.optimizer.fakes import (
     N_EPOCHS,
+    STOP_REASON,
     journal_study,
     make_run_job,
     make_source,
     make_space,
     memory_study,
+    stopping,
 )
 
 
@@ -30,6 +34,36 @@ def test_records_are_rebuilt_from_the_study_alone(tmp_path: Path) -> None:
     assert abs(first.seconds_ft - 0.01 * N_EPOCHS) < 1e-9
     assert 0 < first.started_ms <= first.ended_ms
     assert json.loads(json.dumps(first.to_dict()))["job"]["recipe"]["tau"] == 0
+
+
+def test_a_stop_a_prune_and_a_failure_come_back_apart(tmp_path: Path) -> None:
+    def some_crash(job: Job) -> Generator[Event, None, None]:
+        for event in stopping(job):
+            if job.number == 1 and isinstance(event, Finished):
+                raise RuntimeError("crash")
+            yield event
+
+    source = make_source(journal_study(tmp_path / "s"), n_trials=8)
+    run_inline(source, some_crash)
+    rebuilt = records_from_study(journal_study(tmp_path / "s"))
+    assert rebuilt == source.records
+    told = {(r.state, bool(r.reason), r.stop_reason) for r in rebuilt}
+    assert told == {
+        ("COMPLETE", False, ""),
+        ("COMPLETE", False, STOP_REASON),
+        ("PRUNED", True, ""),
+        ("FAIL", True, ""),
+    }
+
+
+def test_a_trial_stored_without_a_stop_reason_is_read() -> None:
+    study = memory_study()
+    run_inline(make_source(study, n_trials=1), make_run_job())
+    trial = study.get_trials(deepcopy=True)[0]
+    del trial.user_attrs["finished"]["stop_reason"]
+    record = record_of(trial)
+    assert record is not None
+    assert (record.state, record.stop_reason) == ("COMPLETE", "")
 
 
 def test_what_is_stored_with_a_trial() -> None:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import Trial, TrialState
 
+from energytune.errors import ConfigError
 from energytune.optimizer import EnergyPruner
-from energytune.optimizer.pruner import ask_pruner
+from energytune.optimizer.probed import Probed
+from energytune.optimizer.pruner import ask_pruner, prune_reason
 from energytune.optimizer.suggest import params_of
 from tests.optimizer.fakes import N_EPOCHS, make_space, probe_at
 
@@ -161,6 +164,105 @@ def test_it_has_no_state_of_its_own() -> None:
     assert run_epochs(study, begin(study, ft_lr=0.002), 0.4) == 4
     study.pruner = EnergyPruner(N_EPOCHS)
     assert run_epochs(study, begin(study, ft_lr=0.003), 0.6) is None
+
+
+def test_the_reason_is_stored_by_the_pruner_itself() -> None:
+    study = make_study()
+    first = begin(study)
+    assert not first.should_prune()
+    run_epochs(study, first, 0.8)
+    before = begin(study)
+    assert before.should_prune()
+    assert (prune_reason(study.trials[1]) or "").startswith("redundant: starts like trial 0 (")
+    study.tell(before, state=TrialState.PRUNED)
+    assert run_epochs(study, begin(study, ft_lr=0.05), 0.3) == 4
+
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "PRUNED"]
+    kept, redundant, slow = map(prune_reason, study.trials)
+    assert kept is None
+    assert (redundant or "").startswith("redundant: starts like trial 0 (")
+    assert slow == (
+        "SuccessiveHalvingPruner: FT-valid-acc 0.3000 at epoch 4, "
+        "1 of 1 other trials better, best 0.8000"
+    )
+
+
+@pytest.mark.parametrize("state", ["COMPLETE", "FAIL"])
+def test_a_trial_that_went_on_or_failed_was_not_pruned(state: str) -> None:
+    study = make_study()
+    study.tell(begin(study), 0.8)
+    trial = begin(study)
+    assert trial.should_prune()
+    assert prune_reason(study.trials[1]) is not None
+    study.tell(trial, 0.8 if state == "COMPLETE" else None, state=TrialState[state])
+    assert prune_reason(study.trials[1]) is None
+
+
+def test_the_reason_survives_in_the_study(tmp_path: Path) -> None:
+    def storage() -> optuna.storages.BaseStorage:
+        backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.log"))
+        return optuna.storages.JournalStorage(backend)
+
+    study = optuna.create_study(
+        storage=storage(), study_name="s", direction="maximize", pruner=EnergyPruner(N_EPOCHS)
+    )
+    study.tell(begin(study), 0.8)
+    trial = begin(study)
+    told = ask_pruner(study.pruner, study, study.trials[trial.number])
+    study.tell(trial, state=TrialState.PRUNED)
+    again = optuna.load_study(study_name="s", storage=storage())
+    assert told is not None
+    assert prune_reason(again.trials[1]) == told
+
+
+class Closed:
+    """A gate that lets nothing through."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def reason(
+        self, study: optuna.Study, trial: optuna.trial.FrozenTrial, probed: Probed
+    ) -> str | None:
+        self.asked.append(trial.number)
+        return f"gate: tau {probed.tau}, AIE {probed.last['aie']:.1f}"
+
+
+def test_the_gate_is_asked_after_the_rules_and_before_finetuning_only() -> None:
+    gate = Closed()
+    study = make_study(EnergyPruner(N_EPOCHS, gate=gate))
+    baseline = begin(study, role="baseline_tau_0")
+    assert not baseline.should_prune()
+    study.tell(baseline, 0.8)
+    assert begin(study).should_prune()  # redundant
+    assert gate.asked == []
+    trial = begin(study, ft_lr=0.05, hp={"aie": 0.7})
+    assert trial.should_prune()
+    assert gate.asked == [2]
+    assert prune_reason(study.trials[2]) == "gate: tau 64, AIE 0.7"
+    trial.report(0.9, 1)
+    assert not trial.should_prune()
+    assert not study.ask().should_prune()  # not probed
+    assert gate.asked == [2]
+
+
+def test_what_is_wrong_is_told_once_and_to_nobody_else() -> None:
+    study = make_study()
+    study.tell(begin(study), 0.8)
+    bad = begin(study)
+    bad.set_user_attr("hp", {"aie": "low"})
+    with pytest.raises(ConfigError, match="'aie' in user attribute 'hp'"):
+        bad.should_prune()
+    assert begin(study).should_prune()
+    study.tell(bad, state=TrialState.FAIL)
+    assert begin(study).should_prune()
+
+
+def test_settings_are_checked() -> None:
+    with pytest.raises(ConfigError, match=r"n_ft_epochs must be at least 1\. Got 0"):
+        EnergyPruner(0, inner=optuna.pruners.NopPruner())
+    with pytest.raises(ConfigError, match=r"n_collapse_trials must be at least 1\. Got 0"):
+        EnergyPruner(5, n_collapse_trials=0)
 
 
 def test_a_study_that_is_not_ours_is_left_to_the_inner_pruner() -> None:

@@ -12,7 +12,15 @@ import pytest
 
 from energytune.optimizer import EnergyPruner, make_pruner, optimize_serially
 from energytune.trial import Event, Finished, Job, run_inline
-from tests.optimizer.fakes import N_EPOCHS, make_run_job, make_source, make_space, memory_study
+from tests.optimizer.fakes import (
+    N_EPOCHS,
+    STOP_REASON,
+    make_run_job,
+    make_source,
+    make_space,
+    memory_study,
+    stopping,
+)
 
 
 class EveryThird(optuna.pruners.BasePruner):
@@ -86,6 +94,29 @@ def test_same_with_failures_and_duplicates() -> None:
         assert one | {"recipe": None} == two | {"recipe": None}
     states = [trial["state"] for trial in left_in(serial)]
     assert {"COMPLETE", "PRUNED", "FAIL"} == set(states)
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+def test_same_with_trials_that_stop_by_themselves(name: str) -> None:
+    serial, asked = memory_study(PRUNERS[name]()), memory_study(PRUNERS[name]())
+    optimize_serially(serial, make_space(), 16, stopping, seed=0)
+    source = make_source(asked, n_trials=16)
+    run_inline(source, stopping)
+    assert [
+        {**t, "recipe": None} if t["duplicate_of"] is not None else t for t in left_in(asked)
+    ] == (left_in(serial))
+
+    stopped = [record for record in source.records if record.stop_reason]
+    assert stopped
+    for record in stopped:
+        assert (record.state, record.reason, record.stop_reason) == ("COMPLETE", "", STOP_REASON)
+        assert (len(record.epochs), record.finished.best_epoch) == (20, 17)
+        trial = serial.trials[record.job.number]
+        assert trial.state.name == "COMPLETE"
+        assert trial.value == trial.intermediate_values[17] == record.objective
+        assert trial.last_step == 20
+    others = [record for record in source.records if record not in stopped]
+    assert {len(record.epochs) for record in others if record.state == "COMPLETE"} == {N_EPOCHS}
 
 
 def test_it_goes_on_where_it_stopped() -> None:

@@ -17,7 +17,7 @@ from energytune.errors import (
     ResourceError,
     UnknownNameError,
 )
-from energytune.optimizer import load_study, open_study
+from energytune.optimizer import load_study, open_study, other_studies
 from tests.optimizer.fakes import journal_study
 
 
@@ -47,6 +47,21 @@ def test_an_earlier_study_is_loaded(tmp_path: Path, kind: str) -> None:
     assert load_study(url, "search").best_value == 0.5
     with pytest.raises(UnknownNameError, match=r"study 'sarch'.*'search'"):
         load_study(url, "sarch")
+
+
+@pytest.mark.parametrize("scheme", ["journal", "sqlite"])
+def test_the_latest_other_studies_come_first(tmp_path: Path, scheme: str) -> None:
+    url = f"{scheme}://{'' if scheme == 'journal' else '/'}{tmp_path}/study"
+    settings = {"sampler": optuna.samplers.RandomSampler(seed=0), "pruner": None}
+    for number, name in enumerate(("first", "own", "second", "third")):
+        study = open_study(url, name, **settings)  # type: ignore[arg-type]
+        study.tell(study.ask(), float(number))
+    found = other_studies(url, but={"own"}, n_latest=2)
+    assert [(study.study_name, study.best_value) for study in found] == [
+        ("third", 3.0),
+        ("second", 2.0),
+    ]
+    assert other_studies(url, but={"first", "own", "second", "third"}, n_latest=2) == []
 
 
 def test_loading_makes_nothing(tmp_path: Path) -> None:

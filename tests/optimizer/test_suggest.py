@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energytune.config import Recipe
-from energytune.optimizer.suggest import distributions, fit_params, params_of, suggest
+from energytune.optimizer.suggest import (
+    distributions,
+    fit_params,
+    params_of,
+    recipe_of_params,
+    suggest,
+)
 from tests.optimizer.fakes import make_space
 
 
@@ -131,3 +137,13 @@ def test_sampled_taus_cover_the_grid_on_a_log_scale() -> None:
     assert 0 in taus
     median = sorted(taus)[100]
     assert abs(math.log2(1 + median) - 6) < 1.5
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), tau=st.sampled_from([8, {"low": 0, "high": 300}]))
+def test_the_recipe_of_a_trials_parameters_is_the_suggested_one(seed: int, tau: object) -> None:
+    space = make_space(tau=tau)
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed)).ask()
+    recipe = suggest(trial, space)
+    assert recipe_of_params(trial.params, space) == recipe
+    assert recipe_of_params(trial.params | {"colour": 3}, space) == recipe

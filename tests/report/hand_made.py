@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from energytune.config import Recipe, snapshot_epochs
 from energytune.training import FinetuneEpoch, ProbeSnapshot
@@ -65,6 +66,13 @@ def trial(
     )
 
 
+def stopped(number: int, n_epochs: int = 63) -> TrialRecord:
+    """A complete trial that stopped by itself after so many epochs, the first its best."""
+    record = trial(number, (0.7,) + (0.5,) * (n_epochs - 1))
+    reason = f"stopped: no better validation since epoch 1, patience {n_epochs - 1} epochs"
+    return replace(record, finished=replace(record.finished, stop_reason=reason))
+
+
 def confirmation(number: int, seed: int, n_correct: int, n: int = 100) -> TrialRecord:
     """A confirmation run with so many correct test images; none for ``n_correct < 0``."""
     if n_correct < 0:
@@ -75,6 +83,12 @@ def confirmation(number: int, seed: int, n_correct: int, n: int = 100) -> TrialR
     return TrialRecord(
         job(number, role="confirm", seed=seed), "COMPLETE", epochs=epochs, finished=finished
     )
+
+
+def of_test(record: TrialRecord) -> TrialRecord:
+    """The record of the job that has read test for a confirmation."""
+    job = replace(record.job, id=f"{record.job.id}-test", role="test", tested=record.job.id)
+    return replace(record, job=job, epochs=())
 
 
 def small_search() -> list[TrialRecord]:

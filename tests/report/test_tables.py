@@ -4,7 +4,14 @@ import pandas as pd
 import pytest
 
 from energytune.report.tables import ENERGY_MAP_COLUMNS, TRIAL_COLUMNS, energy_map, trials_frame
-from tests.report.hand_made import ADAPTATION, small_confirmation, small_search, snapshot, trial
+from tests.report.hand_made import (
+    ADAPTATION,
+    small_confirmation,
+    small_search,
+    snapshot,
+    stopped,
+    trial,
+)
 
 
 def test_one_row_a_trial() -> None:
@@ -38,6 +45,17 @@ def test_what_was_not_reached_is_missing() -> None:
     assert failed["n_ft_epochs"] == 0
     assert frame["duplicate_of"].dropna().to_dict() == {5: 1}
     assert str(frame["best_epoch"].dtype) == "Int64"
+
+
+def test_a_stop_a_prune_and_a_failure_are_told_apart() -> None:
+    frame = trials_frame([*small_search()[2:5], stopped(5, 63)])
+    assert list(frame["state"]) == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE"]
+    assert [bool(text) for text in frame["reason"]] == [False, True, True, False]
+    assert list(frame["stop_reason"]) == [
+        *("", "", ""),
+        "stopped: no better validation since epoch 1, patience 62 epochs",
+    ]
+    assert list(frame["n_ft_epochs"])[-1] == 63
 
 
 def test_confirmations_have_test_accuracies() -> None:

@@ -59,6 +59,15 @@ def test_time_for_the_confirmation_is_kept(time: FakeTime, elapsed_s: float, all
     assert budget.allows_trial(records) is allowed
 
 
+def test_runs_of_the_confirmation_that_are_done_need_no_time(time: FakeTime) -> None:
+    budget = TimeBudget(600.0, StageClock(), concurrency=2, n_confirm_runs=9)
+    time.now += 550  # left: 50 s; a trial and 5 rounds of 10 s need more, with 4 rounds less
+    records = [lasting(9), lasting(9)]
+    assert budget.reason(records) == "time budget of 600 s"
+    assert budget.reason(records, n_confirmed=1) == ""
+    assert budget.reason(records, n_confirmed=20) == ""
+
+
 def test_before_the_first_complete_trial_any_time_left_is_enough(time: FakeTime) -> None:
     budget = TimeBudget(10.0, StageClock(), concurrency=2, n_confirm_runs=9)
     time.now += 9.9

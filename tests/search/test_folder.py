@@ -16,7 +16,8 @@ CONTENT = {"data": "d1", "weights": "w1"}
 def test_a_new_folder_is_claimed_and_an_own_one_continued(make_config: MakeConfig) -> None:
     first = RunFolder(make_config())
     assert first.claim(CONTENT) is False
-    again = RunFolder(make_config(n_trials=9, concurrency=1, time_budget_s=5.0))
+    limits = {"n_trials": 9, "time_budget_s": 5.0, "ft_epochs_budget": 100}
+    again = RunFolder(make_config(concurrency=1, **limits))
     assert again.claim(CONTENT) is True
     assert again.search_id == first.search_id != ""
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,8 @@ from energytune.errors import OutputError
 from energytune.search.records_log import RecordsLog
 from energytune.training import FinetuneEpoch, ProbeSnapshot
 from energytune.trial import Finished, Job, TestResult, TrialRecord
+
+OTHER = Recipe(tau=3, ft_lr=0.1)
 
 
 def record(role: str, state: str = "COMPLETE") -> TrialRecord:
@@ -26,6 +29,30 @@ def test_confirmations_come_back_as_they_were(tmp_path: Path) -> None:
     for each in (record("search"), record("confirm"), record("confirm", "FAIL")):
         log.job_ended(each)
     assert log.confirmations() == [record("confirm")]
+
+
+def test_what_was_read_on_test_later_is_in_the_confirmation(tmp_path: Path) -> None:
+    log = RecordsLog(tmp_path / "records.jsonl")
+    read = record("confirm")
+    assert read.finished is not None
+    sealed = replace(read, finished=replace(read.finished, test=None))
+    job = replace(read.job, id="c0-s1000-test", role="test", tested="c0-s1000")
+    failed = TrialRecord(job, "FAIL", "crash")
+    log.job_ended(replace(read, job=job))  # of another file: its confirmation is not here
+    log.job_ended(sealed)
+    log.job_ended(failed)
+    assert log.confirmations() == [sealed]
+    log.job_ended(replace(read, job=job))
+    assert log.confirmations() == [read]
+
+
+def test_confirmations_of_two_recipes_may_share_a_name(tmp_path: Path) -> None:
+    """Names were places in a ranking once, which changed when a search went on."""
+    log = RecordsLog(tmp_path / "records.jsonl")
+    other = replace(record("confirm"), job=replace(record("confirm").job, recipe=OTHER))
+    log.job_ended(record("confirm"))
+    log.job_ended(other)
+    assert log.confirmations() == [record("confirm"), other]
 
 
 def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:

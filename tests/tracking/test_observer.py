@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,20 @@ def test_states_are_told_truly(
     assert end["status"] == status
     assert end["tags"]["trial_state"] == state
     assert end["tags"].get("reason", "") == reason
+    assert "stop_reason" not in end["tags"]
     names = {name for name, *_ in metrics(journal, end["uid"])}
     assert ("objective" in names) == (state == "COMPLETE")
+
+
+def test_a_stop_is_a_finished_run_with_a_tag_of_its_own(
+    journal: TrackingJournal, make_record: Make
+) -> None:
+    record = make_record(0, n_epochs=12)
+    why = "stopped: no better validation since epoch 7, patience 5 epochs"
+    observe(journal).job_ended(replace(record, finished=replace(record.finished, stop_reason=why)))
+    (end,) = of_kind(journal, "end")
+    assert end["status"] == "FINISHED"
+    assert end["tags"] == {"trial_state": "COMPLETE", "stop_reason": why}
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 200])
@@ -165,3 +178,48 @@ def test_unfinite_curves_of_a_failed_trial_are_no_obstacle(
     record = make_record(0, "FAIL", reason="loss is nan at epoch 3", objective=float("nan"))
     observe(journal).job_ended(record)
     assert all(value == value for _, value, *_ in metrics(journal, "s1.t000"))
+
+
+def job_that_tests(record: TrialRecord) -> TrialRecord:
+    job = replace(record.job, id=f"{record.job.id}-test", role="test", tested=record.job.id)
+    return replace(record, job=job, snapshots=(), epochs=())
+
+
+def test_a_test_result_goes_to_the_run_of_its_confirmation(
+    journal: TrackingJournal, make_record: Make
+) -> None:
+    confirmation = make_record(3, role="confirm")
+    observe(journal).job_ended(confirmation)
+    observer = observe(journal)  # a later start
+    tested = job_that_tests(make_record(3, role="confirm", test=TestResult(0.9, 0.3, (True,))))
+    observer.job_started(tested.job)
+    observer.job_progress(tested.job, [])
+    observer.job_ended(tested)
+    assert {run["uid"] for run in of_kind(journal, "run")} == {"s1", "s1.t003"}
+    news = metrics(journal, "s1.t003")[-2:]
+    assert [(name, value) for name, value, *_ in news] == [
+        ("test/accuracy", 0.9),
+        ("test/loss", 0.3),
+    ]
+    assert len(of_kind(journal, "end")) == 1
+    observer.finish()
+    assert ("search/n_complete", 1.0) in [(n, v) for n, v, *_ in metrics(journal, "s1")]
+
+
+def test_a_test_that_failed_leaves_its_reason(journal: TrackingJournal, make_record: Make) -> None:
+    observer = observe(journal)
+    observer.job_ended(make_record(3, role="confirm"))
+    failed = make_record(3, "FAIL", role="confirm", reason="out of memory")
+    observer.job_ended(job_that_tests(failed))
+    entry = journal.read().entries[-1]
+    assert (entry["uid"], entry["kind"], entry["metrics"]) == ("s1.t003", "log", [])
+    assert entry["tags"] == {"test_reason": "out of memory"}
+
+
+def test_neither_a_confirmation_nor_a_test_is_the_best_so_far(
+    journal: TrackingJournal, make_record: Make
+) -> None:
+    observer = observe(journal)
+    observer.job_ended(make_record(1, role="confirm", objective=0.99))
+    observer.job_ended(job_that_tests(make_record(1, role="confirm", objective=0.99)))
+    assert metrics(journal, "s1") == []

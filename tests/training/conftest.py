@@ -126,7 +126,7 @@ def probe_config() -> ProbeConfig:
 
 @pytest.fixture
 def finetune_config() -> FinetuneConfig:
-    return FinetuneConfig(epochs=3, batch_size=8)
+    return FinetuneConfig(epochs=3, batch_size=8, patience=None)
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ def test_the_training_split_is_asked_for_augmentation_and_the_validation_split_i
     splits[0].name, splits[1].name = "train", "valid"
     for augment in (True, False):
         calls.clear()
-        config = FinetuneConfig(epochs=2, batch_size=8, augment=augment)
+        config = FinetuneConfig(epochs=2, batch_size=8, augment=augment, patience=None)
         list(Finetuner(make_model(), *splits, task, config, ft_lr=0.01, seed=0, device=CPU))
         assert [(name, wanted) for name, wanted, _, _ in calls] == [
             ("train", augment),
@@ -260,7 +260,7 @@ def test_constant_stays(make_tuner, rates) -> None:
 
 def test_cosine_with_a_last_batch_of_one_left_out(make_model, task, valid, rates) -> None:
     train = TensorSplit(valid.images[:17], valid.targets[:17])
-    config = FinetuneConfig(epochs=2, batch_size=8)
+    config = FinetuneConfig(epochs=2, batch_size=8, patience=None)
     list(Finetuner(make_model(), train, valid, task, config, ft_lr=0.1, seed=0, device=CPU))
     assert rates == pytest.approx([0.1 * (1 + math.cos(math.pi * s / 4)) / 2 for s in range(4)])
 

@@ -42,7 +42,7 @@ class LabelSplit:
 
 
 def test_several_labels_some_of_them_missing(train, valid, make_model) -> None:
-    task, config = MultiLabel(3), FinetuneConfig(epochs=4, batch_size=8)
+    task, config = MultiLabel(3), FinetuneConfig(epochs=4, batch_size=8, patience=None)
     parts = LabelSplit(train, 0.2), LabelSplit(valid, 0.2)
     run = Finetuner(make_model(), *parts, task, config, ft_lr=0.05, seed=0, device=CPU)
     records = list(run)

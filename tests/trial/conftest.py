@@ -25,7 +25,7 @@ def make_spec(_session_cache: str, tmp_path: Path) -> MakeSpec:
             "dataset": "digits",
             "backbone": "digits-mlp",
             "probe": ProbeConfig(),
-            "finetune": FinetuneConfig(epochs=2),
+            "finetune": FinetuneConfig(epochs=2, patience=None),
             "cache": tmp_path / "cache",
             "model_dir": tmp_path / "models",
         } | changes

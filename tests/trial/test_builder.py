@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from energytune.config import Recipe
 from energytune.training import FinetuneEpoch, ProbeSnapshot
-from energytune.trial import EpochsDone, Finished, Job, ProbeDone, TrialRecord
+from energytune.trial import (
+    EpochsDone,
+    Finished,
+    Job,
+    ProbeDone,
+    TrialRecord,
+    record_from_dict,
+)
 from energytune.trial.builder import RecordBuilder, non_finite, now_ms
 
 JOB = Job("t003", 3, Recipe(tau=2, ft_lr=0.01), 0)
@@ -44,6 +53,24 @@ def test_only_a_complete_trial_has_an_end(state: str) -> None:
     assert record.finished is None
     assert record.objective is None
     assert record.extra == {"roles": []}
+
+
+def test_only_a_complete_trial_has_a_stop_reason() -> None:
+    builder = RecordBuilder(JOB)
+    builder.add(replace(FINISHED, stop_reason="stopped: enough"))
+    complete = builder.build("COMPLETE")
+    assert (complete.stop_reason, complete.reason) == ("stopped: enough", "")
+    assert [builder.build(state, "why").stop_reason for state in ("PRUNED", "FAIL")] == ["", ""]
+    assert RecordBuilder(JOB).build("COMPLETE").stop_reason == ""
+
+
+def test_a_record_of_an_earlier_version_is_read() -> None:
+    builder = RecordBuilder(JOB)
+    builder.add(replace(FINISHED, stop_reason="stopped: enough"))
+    plain = json.loads(json.dumps(builder.build("COMPLETE").to_dict()))
+    assert record_from_dict(plain).stop_reason == "stopped: enough"
+    del plain["finished"]["stop_reason"]
+    assert record_from_dict(plain).finished == FINISHED
 
 
 def test_without_events() -> None:

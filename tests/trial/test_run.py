@@ -5,6 +5,7 @@ import pickle
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from energytune.config import FinetuneConfig, ProbeConfig
 from energytune.errors import OutputError, TrialFailure
 from energytune.models import rebuild_model
 from energytune.training.evaluate import evaluate
-from energytune.trial import EpochsDone, Finished, ProbeDone, Probing
+from energytune.trial import EpochsDone, Finished, Job, ProbeDone, Probing, Tested
 from energytune.trial.builder import RecordBuilder
 from energytune.trial.run import make_run_job, run_trial
 
@@ -23,6 +24,10 @@ def told(bench, job):
     """Yields what a trial tells but for the steps of its probing."""
     with closing(run_trial(bench, job)) as events:
         yield from (event for event in events if not isinstance(event, Probing))
+
+
+def job_that_tests(confirmation: Job) -> Job:
+    return replace(confirmation, id="x", role="test", tested=confirmation.id)
 
 
 def timeless(events) -> list:
@@ -166,7 +171,7 @@ def test_the_shared_backbone_is_never_changed(bench, make_job) -> None:
 def test_the_role_has_no_influence_on_the_numbers(bench, make_job) -> None:
     searched = list(told(bench, make_job()))
     confirmed = list(told(bench, make_job(role="confirm")))
-    confirmed[-1] = replace(confirmed[-1], test=None, model_path=None)
+    confirmed[-1] = replace(confirmed[-1], model_path=None)
     assert timeless(searched) == timeless(confirmed)
 
 
@@ -182,29 +187,51 @@ def test_a_search_never_opens_the_test_split(bench, make_job, role, tmp_path) ->
     assert not (tmp_path / "models").exists()
 
 
-def test_a_confirmation_opens_it_once_and_keeps_the_model(bench, make_job, tmp_path) -> None:
-    events = told(bench, make_job(role="confirm", head_arch="mlp"))
-    for event in events:
-        if isinstance(event, Finished):
-            break
-        assert bench.splits.test.n_opened == 0
-    assert bench.splits.test.n_opened == 1
-    assert event.test.accuracy == sum(event.test.correct) / 597
-    assert len(event.test.correct) == 597
+def test_a_confirmation_keeps_its_model_and_leaves_test_sealed(bench, make_job, tmp_path) -> None:
+    *_, finished = told(bench, make_job(role="confirm", head_arch="mlp"))
+    assert bench.splits.test.n_opened == 0
+    assert finished.test is None
+    assert finished.model_path == str(tmp_path / "models" / "t004.safetensors")
 
-    assert event.model_path == str(tmp_path / "models" / "t004.safetensors")
-    model = rebuild_model(bench.model(make_job(head_arch="mlp").recipe, 0).spec())
-    model.load_state_dict(load_file(event.model_path))
+
+def test_a_test_job_reads_test_once_with_the_kept_weights(bench, make_job) -> None:
+    confirmation = make_job(role="confirm", head_arch="mlp")
+    *_, finished = told(bench, confirmation)
+    (tested,) = told(bench, job_that_tests(confirmation))
+    assert isinstance(tested, Tested)
+    assert bench.splits.test.reasons == ("evaluation of the confirmed model t004",)
+    assert tested.test.accuracy == sum(tested.test.correct) / 597
+    assert len(tested.test.correct) == 597
+
+    model = rebuild_model(bench.model(confirmation.recipe, 0).spec())
+    model.load_state_dict(load_file(finished.model_path))
     model.eval()
     split = bench.splits.test.open("this test")
     outcome = evaluate(model, split.batches(256), bench.splits.task)
-    assert tuple(outcome.correct.tolist()) == event.test.correct
-    assert outcome.loss == pytest.approx(event.test.loss)
+    assert tuple(outcome.correct.tolist()) == tested.test.correct
+    assert outcome.loss == pytest.approx(tested.test.loss)
+
+
+def test_weights_that_were_deleted_are_trained_again(bench, make_job) -> None:
+    confirmation = make_job(role="confirm")
+    *trained, finished = told(bench, confirmation)
+    (before,) = told(bench, job_that_tests(confirmation))
+    Path(finished.model_path).unlink()
+    *again, tested = told(bench, job_that_tests(confirmation))
+    assert timeless(again) == timeless([*trained, finished])
+    assert tested.test == before.test
+    assert Path(finished.model_path).exists()
+
+
+def test_a_job_that_tests_its_own_trains_and_tests(bench, make_job, tmp_path) -> None:
+    *_, finished, tested = told(bench, make_job(role="test"))
+    assert finished.model_path == str(tmp_path / "models" / "t004.safetensors")
+    assert 0.0 < tested.test.accuracy < 1.0
 
 
 def test_the_model_kept_is_the_best_epochs_not_the_last(make_spec, make_job) -> None:
     # a constant high rate: validation accuracy falls from 0.31 in epoch 5 to 0.20 in epoch 6
-    finetune = FinetuneConfig(epochs=6, schedule="constant")
+    finetune = FinetuneConfig(epochs=6, schedule="constant", patience=None)
     bench = make_spec(finetune=finetune).build()
     events = list(told(bench, make_job(0, role="confirm", ft_lr=0.05)))
     finished = events[-1]
@@ -215,6 +242,23 @@ def test_the_model_kept_is_the_best_epochs_not_the_last(make_spec, make_job) -> 
     outcome = evaluate(model, bench.splits.valid.batches(256), bench.splits.task)
     assert outcome.accuracy == finished.objective
     assert events[6].epochs[0].valid_acc < finished.objective
+
+
+def test_a_finetune_that_stops_by_itself_is_told(make_spec, make_job) -> None:
+    # a constant high rate: some epoch is worse than the one before it
+    whole = FinetuneConfig(epochs=8, schedule="constant", patience=None)
+    job = make_job(0, ft_lr=0.05)
+    *expected, end = told(make_spec(finetune=whole).build(), job)
+    early = whole.model_copy(update={"patience": 1 / 8})
+    *events, finished = told(make_spec(finetune=early).build(), job)
+    n_run = len(events) - 1
+    assert 1 < n_run < 8
+    assert timeless(events) == timeless(expected[: n_run + 1])
+    assert finished.stop_reason == (
+        f"stopped: no better validation since epoch {n_run - 1}, patience 1 epoch"
+    )
+    assert finished.best_epoch == n_run - 1
+    assert end.stop_reason == ""
 
 
 def test_adaptation_is_that_of_the_kept_model(bench, make_job) -> None:

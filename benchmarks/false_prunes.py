@@ -1,0 +1,128 @@
+"""How often what was stopped would have won: ``python -m benchmarks.false_prunes``.
+
+Searches are replayed on the tabular benchmark, where it is known what each recipe that was stopped
+would have come to. By rule: before finetuning (``redundant``, ``collapsed``), waiting at a rung
+when the search ends (``paused at 8`` ...), no better for the patience (``early``). Each recipe's
+mean-over-seeds test accuracy is compared with that of the recipe which the search returns:
+
+- ``false_prunes``: it would have become the winner or come within one seed deviation of it.
+- ``better``: it is better at all.
+- ``clearly_better``: it is better by more than one seed deviation: the search lost something.
+- ``would_be_returned``: its whole finetune has a higher validation accuracy than what is returned.
+
+The same shares of all recipes of the space are what stopping at random would give.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from benchmarks.machine import RESULTS, metadata, write_csv, write_json
+from benchmarks.tabular.grid import N_SEEDS
+from benchmarks.tabular.method import Ended, Trace
+from benchmarks.tabular.peers import METHODS, WITH_ALL_RULES
+from benchmarks.tabular.replay import Replay
+from benchmarks.tabular.table import Table, tables
+
+Bools = NDArray[np.bool_]
+_STOPPED = ("redundant", "collapsed", "paused", "pruned", "stopped")
+"""Ends that are somebody's decision; a finetune that stopped by itself is not a prune."""
+
+
+def main() -> None:
+    """Replays the searches, writes and prints the lines."""
+    options = parse()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    chosen = tables(options.role)
+    judged = []
+    for table in chosen:
+        for repeat in range(options.repeats):
+            replay = Replay(table, repeat % N_SEEDS)
+            trace = replay.search(METHODS[options.method], options.ft_epochs, repeat)
+            judged.append(judge(table, replay.seed, trace))
+        print(table.task.name, flush=True)
+    lines = false_prune_lines(judged)
+    stem = f"false_prunes-{options.role}"
+    write_csv(RESULTS / f"{stem}.csv", lines)
+    tasks = [table.task.name for table in chosen]
+    command = f"python -m benchmarks.false_prunes --role {options.role}"
+    write_json(
+        RESULTS / f"{stem}.json", metadata(command=command, settings=vars(options), tasks=tasks)
+    )
+    for line in lines:
+        print(line)
+
+
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--role", choices=("design", "heldout"), default="design")
+    parser.add_argument("--method", choices=list(METHODS), default=WITH_ALL_RULES)
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--ft-epochs", type=int, default=800, help="of each search")
+    return parser.parse_args()
+
+
+def rule_of(ended: Ended) -> str:
+    """Returns by which rule a recipe's run ended."""
+    return f"paused at {ended.epoch}" if ended.end == "paused" else ended.end
+
+
+def judge(table: Table, seed: int, trace: Trace) -> list[tuple[str, NDArray[np.float64]]]:
+    """Returns (rule, which of the four hold) for each recipe that was begun and of the space.
+
+    A recipe of the space has the rule ``"all recipes"``. The returned recipe is left out, being
+    the one that all are compared with. Nothing is returned for a search that found nothing.
+    """
+    place = trace.place[-1] if trace.place else -1
+    if place < 0:
+        return []
+    holds = np.stack(_holds(table, seed, trace, place), axis=1).astype(np.float64)
+    begun = [(rule_of(e), holds[e.place]) for e in trace.ended if e.place != place]
+    pruned = [
+        ("all prunes", holds[e.place])
+        for e in trace.ended
+        if e.place != place and e.end in _STOPPED
+    ]
+    space = [("all recipes", row) for i, row in enumerate(holds) if i != place]
+    return begun + pruned + space
+
+
+def _holds(table: Table, seed: int, trace: Trace, place: int) -> tuple[Bools, ...]:
+    """Returns the four answers for every recipe, (recipes,) each."""
+    score, deviation = table.mean_test_acc, table.seed_deviation
+    gain = score - score[place]
+    # A finetune that diverged is never returned.
+    whole = np.where(table.failed[seed], 0.0, np.nan_to_num(table.valid_acc[seed]).max(axis=1))
+    seen = next(e.epoch for e in trace.ended if e.place == place)
+    returned = table.valid_acc[seed, place, :seen].max()
+    return gain >= -deviation, gain > 0, gain > deviation, whole > returned
+
+
+def false_prune_lines(
+    judged: Iterable[Sequence[tuple[str, NDArray[np.float64]]]],
+) -> list[dict[str, Any]]:
+    """Returns a line a rule: how many it stopped, and the shares for which each answer holds."""
+    by_rule: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+    n_searches = 0
+    for of_search in judged:
+        n_searches += 1
+        for rule, holds in of_search:
+            by_rule[rule].append(holds)
+    names = ("false_prunes", "better", "clearly_better", "would_be_returned")
+    return [
+        {"rule": rule, "n": len(rows), "n_a_search": round(len(rows) / n_searches, 2)}
+        | dict(zip(names, np.mean(rows, axis=0).round(4).tolist(), strict=True))
+        for rule, rows in sorted(by_rule.items())
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What a search needs before its first trial: a bench from the settings, and the energy map."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from energytune.config import ProbeGrid, SearchConfig, SearchSpace, grid_of_space
+from energytune.data import get_dataset
+from energytune.models import EMBEDDED_BACKBONES
+from energytune.optimizer import MapLookup
+from energytune.paths import cache_dir
+from energytune.progress import Progress
+from energytune.search.folder import RunFolder
+from energytune.trial.bench import Bench, BenchSpec, UserData
+from energytune.trial.energy_map import MapCurve, build_energy_map
+
+__all__ = ["bench_spec", "energy_of", "has_all_files", "map_grid"]
+
+_MAP_TAU_MAX = 1024
+"""Epochs of the sampler's map; larger taus count as this one. On the embedded digits, where taus
+go to 4,096, the rest of the way would cost three times as much as the map and all finetunes."""
+
+
+def has_all_files(
+    config: SearchConfig, user_data: UserData | None, module: nn.Module | None
+) -> bool:
+    """Returns whether data and backbone come with the package or with the call."""
+    own_data = user_data is not None or get_dataset(config.dataset).embedded
+    own_backbone = module is not None or config.backbone in (None, *EMBEDDED_BACKBONES)
+    return own_data and own_backbone and config.checkpoint is None
+
+
+def bench_spec(
+    config: SearchConfig, folder: RunFolder, user_data: UserData | None, module: nn.Module | None
+) -> BenchSpec:
+    """Returns what the bench of a search is built from."""
+    backbone: str | nn.Module | None = module or config.backbone
+    if backbone is None:
+        backbone = get_dataset(config.dataset).backbone
+    return BenchSpec(
+        dataset=config.dataset,
+        backbone=backbone,
+        probe=config.space.probe,
+        finetune=config.space.finetune,
+        cache=cache_dir(),
+        model_dir=folder.models,
+        weights=config.weights,
+        checkpoint=config.checkpoint,
+        data_root=config.data_root,
+        loader_workers=config.loader_workers,
+        n_threads=config.cpus_per_trial,
+        user_data=user_data,
+        cache_budget=config.cache_budget,
+    )
+
+
+def map_grid(space: SearchSpace, seed: int) -> ProbeGrid:
+    """Returns the heads of the sampler's energy map: all but the smoothings between the ends.
+
+    Args:
+        space: What is searched.
+        seed: Of the trials, so that a trial's probe is the map's.
+    """
+    smoothing, depth = space.label_smoothing, space.reinit_depth
+    return grid_of_space(
+        space,
+        label_smoothings=tuple(dict.fromkeys((smoothing.low, smoothing.high))),
+        reinit_depths=tuple(range(depth.low, depth.high + 1)),
+        seeds=(seed,),
+        tau_max=min(space.tau.high, _MAP_TAU_MAX),
+    )
+
+
+def energy_of(
+    bench: Bench, space: SearchSpace, seed: int, progress: Progress
+) -> tuple[list[MapCurve], MapLookup]:
+    """Probes the sampler's map, or reads it from the cache.
+
+    Raises:
+        EnergyTuneError: If a cut can't be made, or all heads diverged.
+    """
+    curves = build_energy_map(bench, map_grid(space, seed), progress)
+    lookup = MapLookup(((curve.head, curve.snapshots) for curve in curves), space)
+    return curves, lookup
