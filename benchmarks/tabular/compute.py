@@ -2,7 +2,7 @@
 
 One cell is a task and a seed: every head is probed once, to the largest tau; every recipe is
 finetuned to the end from its snapshot, by the code that a search runs. A cell that is there is not
-computed again, so the command can be stopped and goes on.
+computed again, so the command can be stopped and goes on; nor is a task whose files are there.
 
 The test accuracy is measured whenever the validation accuracy is a new best (by the rule of
 ``Finetuner``), so it is known for every early stop.
@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.tabular.grid import FT_EPOCHS, GRID, HEADS, N_SEEDS, TASKS, Head, TableRecipe
 from benchmarks.tabular.grid import recipes as all_recipes
-from benchmarks.tabular.store import PARTS, write_cell
+from benchmarks.tabular.store import DATA, PARTS, merge, write_cell
 from energytune.config import FinetuneConfig, ProbeConfig, Recipe
 from energytune.errors import TrialFailure
 from energytune.paths import cache_dir
@@ -46,7 +46,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(N_SEEDS)))
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    cells = [(t, s) for t in options.tasks for s in options.seeds if not PARTS.cell(t, s).exists()]
+    missing = [task for task in options.tasks if not (DATA / f"{task}-runs.parquet").exists()]
+    cells = [(t, s) for t in missing for s in options.seeds if not PARTS.cell(t, s).exists()]
     for task in dict.fromkeys(task for task, _ in cells):
         _bench(task, GRID["hp_lr"][0])  # pretrains the backbone once, before the workers need it
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
@@ -55,6 +56,7 @@ def main() -> None:
         for n_done, future in enumerate(as_completed(futures), start=1):
             future.result()
             print(f"{n_done}/{len(cells)} {futures[future]} {perf_counter() - started:.0f} s")
+    merge(options.tasks)
 
 
 def compute_cell(task: str, seed: int) -> None:
@@ -74,7 +76,7 @@ def _bench(task: str, hp_lr: float) -> Bench:
         dataset=name.dataset,
         backbone=name.backbone,
         probe=ProbeConfig(lr=hp_lr),
-        finetune=FinetuneConfig(epochs=FT_EPOCHS),
+        finetune=FinetuneConfig(epochs=FT_EPOCHS, patience=None),
         cache=cache_dir(),
         model_dir=Path(tempfile.gettempdir()),
     ).build()

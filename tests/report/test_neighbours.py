@@ -147,7 +147,7 @@ def told(*records: TrialRecord, winner: TrialRecord = WINNER, space: SearchSpace
 
 
 def test_an_interior_optimum_is_told_with_its_doubt() -> None:
-    clear = [trial(n.job.number, (0.5,), **_moved(n)) for n in AROUND]
+    clear = [trial(n.job.number, (0.87,), **_moved(n)) for n in AROUND]  # 1.5 deviations
     assert told(*clear) == "The optimum looks interior: no neighbour in ft_lr or tau is better."
     near = trial(1, (0.89,), ft_lr=0.005)
     assert told(near, *clear[1:]) == (
