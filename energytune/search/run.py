@@ -30,6 +30,7 @@ from energytune.progress import NO_PROGRESS, Progress
 from energytune.search.clock import StageClock, TimeBudget
 from energytune.search.confirmation import Confirmation, confirm_seeds
 from energytune.search.folder import RunFolder
+from energytune.search.history import warm_start_for
 from energytune.search.prepare import bench_spec, energy_of, has_all_files
 from energytune.search.records_log import RecordsLog
 from energytune.search.result import TuneResult
@@ -159,8 +160,14 @@ class _Search:
         if config.sampler != "energy":
             return make_sampler(config.sampler, config.seed)
         with self.clock.stage("map"):
-            _curves, energy = energy_of(bench, space, config.seed, self.progress)
-        return make_sampler("energy", config.seed, energy=energy, space=distributions(space))
+            curves, energy = energy_of(bench, space, config.seed, self.progress)
+        return make_sampler(
+            "energy",
+            config.seed,
+            energy=energy,
+            space=distributions(space),
+            warm_start=warm_start_for(config, self.folder, curves, self.progress),
+        )
 
     def _source(self, cluster: RayCluster, sampler: Sampler) -> StudySource:
         space = self.config.space

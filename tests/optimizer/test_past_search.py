@@ -41,6 +41,7 @@ def trial(number: int, value: float | None, state: str = "COMPLETE", tau: int = 
     )
 
 
+@settings(deadline=None)
 @given(MAPS, MAPS)
 def test_a_distance_is_symmetric_in_the_unit_interval_and_0_to_itself(
     one: Energies, other: Energies
@@ -51,7 +52,7 @@ def test_a_distance_is_symmetric_in_the_unit_interval_and_0_to_itself(
     assert distance(one, one) == 0
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(MAPS, MAPS, MAPS)
 def test_a_distance_on_the_same_places_keeps_the_triangle(
     one: Energies, two: Energies, three: Energies
@@ -95,6 +96,7 @@ def test_energies_without_anything_finite_are_no_places() -> None:
     assert list(only_zero.values()) == [(0.0, 0.5)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_ranks_are_counts_of_what_is_less(values: list[float]) -> None:
     less = [sum(v < w for v in values) + (values.count(w) - 1) / 2 for w in values]

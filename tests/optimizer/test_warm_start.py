@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
@@ -96,6 +96,7 @@ def test_scores_are_weighted_means_that_are_drawn_to_the_middle() -> None:
     assert start(past).scores(points + 1e3) == pytest.approx([0.5, 0.5])
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.floats(-3, 3), st.floats(0, 1)), min_size=1, max_size=12),
     st.lists(st.floats(-4, 4), min_size=1, max_size=12),
