@@ -85,8 +85,9 @@ def test_several_commands_are_shown() -> None:
 
 
 def test_the_python_example_has_ten_lines_and_uses_what_there_is() -> None:
-    (example,) = blocks("python")
+    example, alone = blocks("python")
     assert len(example.splitlines()) <= 10
+    assert len(alone.splitlines()) == 5
     used = {
         node.attr
         for node in ast.walk(ast.parse(example))
@@ -114,7 +115,7 @@ def test_the_figure_of_the_data_flow_is_there() -> None:
 
 @pytest.mark.integration
 def test_the_python_example_runs(tmp_path: Path) -> None:
-    (example,) = blocks("python")
+    example, _ = blocks("python")
     shortened = example.replace("n_trials=30", "n_trials=3")
     assert shortened != example
     told = subprocess.run(
@@ -127,3 +128,41 @@ def test_the_python_example_runs(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
     assert "tau" in told.stdout
     assert (tmp_path / "tau.png").stat().st_size > 1000
+
+
+_OBJECTIVE = """
+import optuna, energytune
+
+def objective(trial):
+    tau = trial.suggest_int("tau", 0, 8)
+    trial.suggest_categorical("head_arch", ["linear", "mlp"])
+    trial.suggest_float("label_smoothing", 0.0, 0.3, step=0.075)
+    trial.suggest_int("reinit_depth", 0, 2)
+    lr = trial.suggest_float("ft_lr", 1e-3, 3e-2, log=True)
+    hp = {"train_acc": tau / 8, "aie": 1 - tau / 9, "head_norm": 1.0, "valid_loss": 2.0}
+    trial.set_user_attr("hp", hp)
+    if trial.should_prune():
+        raise optuna.TrialPruned
+    for epoch in range(1, 51):
+        trial.report(epoch / 50 - 10 * abs(lr - 0.01), epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return 1 - 10 * abs(lr - 0.01)
+"""
+
+
+@pytest.mark.integration
+def test_sampler_and_pruner_run_in_a_study_of_ones_own(tmp_path: Path) -> None:
+    _, alone = blocks("python")
+    shortened = alone.replace("tau_max=256", "tau_max=8").replace("n_trials=30", "n_trials=12")
+    assert shortened.count("8") > alone.count("8")
+    told = subprocess.run(
+        [sys.executable, "-c", f"{_OBJECTIVE}\n{shortened}\nprint(study.trials_dataframe().state)"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "COMPLETE" in told.stdout
+    assert "PRUNED" in told.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
@@ -54,13 +55,12 @@ class Results:
 
     Args:
         tables: Of the tasks.
-        rows: As :func:`~benchmarks.tabular.runs.run_one` returns them; a method has as many
-            repeats on each task.
+        rows: As :func:`~benchmarks.tabular.runs.run_one` returns them, in any order.
 
     Attributes:
         tables: Those that have rows.
         tasks: Their names.
-        methods: Names, in the order of the first row of each.
+        methods: Names of those with rows on every task, in the order of the first row of each.
     """
 
     def __init__(self, tables: Sequence[Table], rows: Sequence[dict[str, Any]]) -> None:
@@ -68,13 +68,17 @@ class Results:
         with_rows = {row["task"] for row in rows}
         self.tables = [table for table in tables if table.task.name in with_rows]
         self.tasks = [table.task.name for table in self.tables]
-        self.methods = list(dict.fromkeys(row["method"] for row in rows))
+        names = dict.fromkeys(row["method"] for row in rows)
+        self.methods = [name for name in names if self.n_repeats(name)]
         self._accuracy: dict[tuple[str, Unit], Floats] = {}
 
     def n_repeats(self, method: str) -> int:
-        """Returns how many repeats a method has on every task."""
-        counts = [sum(key[:2] == (method, task) for key in self.rows) for task in self.tasks]
-        return min(counts)
+        """Returns how many repeats, from the first on, a method has on every task."""
+        missing = (n for n in count() if not self._has(method, n))
+        return next(missing)
+
+    def _has(self, method: str, repeat: int) -> bool:
+        return bool(self.tasks) and all((method, t, repeat) in self.rows for t in self.tasks)
 
     def courses(self, method: str, unit: Unit) -> list[list[Course]]:
         """Returns a method's courses by task and repeat."""
@@ -137,9 +141,7 @@ def _regret(results: Results, method: str, unit: Unit) -> Floats:
 
 
 def _with_interval(name: str, values: Floats) -> dict[str, float]:
-    low, high = interval(resampled_means(values))
-    mean = float(values.mean())
-    return {name: round(mean, 3), f"{name}_low": round(low, 3), f"{name}_high": round(high, 3)}
+    return _ends(name, float(values.mean()), resampled_means(values))
 
 
 def _sizes(results: Results, method: str) -> dict[str, int]:
@@ -163,10 +165,8 @@ def reach_lines(results: Results, reference: str) -> list[dict[str, Any]]:
                 n = min(reached.shape[1], theirs.shape[1])
                 both = np.minimum(np.stack([reached[:, :n], theirs[:, :n]], axis=-1), cap)
                 means = resampled_means(both)
-                low, high = interval(means[:, 1] / means[:, 0])
                 ratio = both[..., 1].mean() / both[..., 0].mean()
-                line |= {"times_cheaper": round(float(ratio), 3)}
-                line |= {"times_cheaper_low": round(low, 3), "times_cheaper_high": round(high, 3)}
+                line |= _ends("times_cheaper", ratio, means[:, 1] / means[:, 0])
             lines.append(line | _sizes(results, method))
     return lines
 
@@ -182,10 +182,12 @@ def _reach(results: Results, method: str, unit: Unit, cap: float) -> Floats:
 
 
 def ratio_lines(results: Results, reference: str) -> list[dict[str, Any]]:
-    """Returns at which budget a method is as good, within 0.3 points, as the reference at one.
+    """Returns at which cost a method is as good, within 0.3 points, as the reference at a budget.
 
-    Beside it, the most by which the method is worse than the reference at any budget from the
-    first one of ``BUDGETS``, in points.
+    Once a search gets no better, any budget could be called its cost. So ``times_cheaper_alike``
+    compares with ``reference_cost``, at which the reference itself was as good already. Beside it,
+    ``most_worse`` is the most by which the method is worse than the reference at any budget from
+    the first one of ``BUDGETS``, in points.
     """
     if reference not in results.methods:
         return []
@@ -207,22 +209,26 @@ def _ratios(
     fine = _FINE[unit]
     from_first = fine >= budgets[0]
     worse = 100 * float(shortfall(mean[0, from_first], mean[1, from_first]))
-    worse_ends = interval(100 * shortfall(drawn[:, 0, from_first], drawn[:, 1, from_first]))
+    worse_draws = 100 * shortfall(drawn[:, 0, from_first], drawn[:, 1, from_first])
     lines = []
     for budget in budgets:
         at = int(np.searchsorted(fine, budget))
-        cost = float(cheapest(mean[0], mean[1, at], fine, _TOLERANCE))
-        costs = cheapest(drawn[:, 0], drawn[:, 1, at], fine, _TOLERANCE)
-        # An infinite cost is a ratio of 0; between two infinities there is nothing to interpolate.
-        low, high = interval(budget / costs)
+        cost, own = (float(cheapest(m, mean[1, at], fine, _TOLERANCE)) for m in mean)
+        costs, owns = (cheapest(drawn[:, i], drawn[:, 1, at], fine, _TOLERANCE) for i in range(2))
         line: dict[str, Any] = {"method": pair[0], "unit": unit, "reference_budget": budget}
-        line |= {"cost": cost, "times_cheaper": round(budget / cost, 3)}
-        line |= {"times_cheaper_low": round(low, 3), "times_cheaper_high": round(high, 3)}
-        line |= {"most_worse_points": round(worse, 3)}
-        line |= {"most_worse_low": round(worse_ends[0], 3)}
-        line |= {"most_worse_high": round(worse_ends[1], 3)}
+        line |= {"cost": cost if np.isfinite(cost) else None, "reference_cost": own}
+        # A cost that is infinite is a ratio of 0.
+        line |= _ends("times_cheaper", budget / cost, budget / costs)
+        line |= _ends("times_cheaper_alike", own / cost, owns / costs)
+        line |= _ends("most_worse", worse, worse_draws)
         lines.append(line | _sizes(results, pair[0]))
     return lines
+
+
+def _ends(name: str, value: float, drawn: Floats) -> dict[str, float]:
+    low, high = interval(drawn)
+    names = (name, f"{name}_low", f"{name}_high")
+    return {n: round(float(x), 3) for n, x in zip(names, (value, low, high), strict=True)}
 
 
 def cost_lines(results: Results) -> list[dict[str, Any]]:

@@ -27,7 +27,10 @@ def rising(end: float, n_epochs: int = FT_EPOCHS) -> list[float]:
 
 
 def hand_made_table(
-    curves: Mapping[TableRecipe, Sequence[float]], scores: Mapping[TableRecipe, float] | None = None
+    curves: Mapping[TableRecipe, Sequence[float]],
+    scores: Mapping[TableRecipe, float] | None = None,
+    *,
+    task: str = "digits-mlp",
 ) -> Table:
     """A curve that is shorter than 100 epochs diverges there."""
     valid = np.full((1, len(ORDER), FT_EPOCHS), 0.1)
@@ -53,7 +56,7 @@ def hand_made_table(
         for epoch in (0, 4, 32, 128, 512, 2048)
     }
     return Table(
-        TASKS["digits-mlp"],
+        TASKS[task],
         ORDER,
         valid_acc=valid,
         valid_loss=np.ones_like(valid),

@@ -80,17 +80,35 @@ def test_ratio_finds_the_cheapest_budget_that_is_as_good() -> None:
     line = of(lines, method="ours", unit="ft_epochs", reference_budget=400)
     assert (line["cost"], line["times_cheaper"]) == (100, 4.0)
     assert (line["times_cheaper_low"], line["times_cheaper_high"]) == (4.0, 4.0)
-    assert line["most_worse_points"] == 0.0
-    assert of(lines, method="never", unit="ft_epochs", reference_budget=400)["times_cheaper"] == 0
+    assert line["most_worse"] == 0.0
+    never = of(lines, method="never", unit="ft_epochs", reference_budget=400)
+    assert (never["cost"], never["times_cheaper"]) == (None, 0.0)
     never = of(lines, method="never", unit="ft_epochs", reference_budget=100)
     assert (never["cost"], never["times_cheaper"]) == (10, 10.0)
-    assert never["most_worse_points"] == pytest.approx(2.0)
+    assert never["most_worse"] == pytest.approx(2.0)
     assert of(lines, method="theirs", unit="ft_epochs", reference_budget=400)["times_cheaper"] == 1
+
+
+def test_a_reference_that_gets_no_better_is_not_said_to_need_its_whole_budget() -> None:
+    line = of(
+        ratio_lines(RESULTS, "theirs"), method="ours", unit="ft_epochs", reference_budget=1600
+    )
+    assert (line["cost"], line["reference_cost"]) == (100, 400)
+    assert (line["times_cheaper"], line["times_cheaper_alike"]) == (16.0, 4.0)
 
 
 def test_without_the_reference_there_is_nothing_to_compare() -> None:
     assert ratio_lines(RESULTS, "none such") == []
     assert "minus_reference" not in regret_lines(RESULTS, "none such")[0]
+
+
+def test_a_method_that_lacks_a_task_is_left_out() -> None:
+    other = hand_made_table({}, {BEST: 0.9}, task="digits-cnn")
+    rows = [*ROWS, ROWS[0] | {"task": "digits-cnn"}]
+    results = Results([TABLE, other], rows)
+    assert results.tasks == ["digits-mlp", "digits-cnn"]
+    assert results.methods == ["theirs"]
+    assert (results.n_repeats("theirs"), results.n_repeats("ours")) == (1, 0)
 
 
 def test_costs_are_means_over_searches() -> None:

@@ -68,6 +68,6 @@ def test_a_terminal_gets_one_live_table_and_the_summary(tmp_path: Path) -> None:
     headers = [line.split() for line in text.splitlines() if "HP-train-acc" in line]
     assert headers[-1] == list(COLUMNS)
     assert re.search(r"t002 \* +complete +8 +mlp ls=0.1 ", text)
-    assert "5/6 trials  confirming 9/9  best so far 90.0 %" in text
+    assert "5/6 trials  confirming 9/15  best so far 90.0 %" in text
     assert "Winner: t002" in text
     assert "[1/6]" not in text  # no plain lines beside the table
