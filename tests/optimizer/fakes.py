@@ -14,11 +14,19 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 
 from energytune.config import FinetuneConfig, Recipe, SearchSpace, snapshot_epochs
-from energytune.optimizer import StudySource, make_pruner, make_sampler, open_study
+from energytune.optimizer import EnergyPruner, StudySource, make_pruner, make_sampler, open_study
 from energytune.training import FinetuneEpoch, ProbeSnapshot
-from energytune.trial import EpochsDone, Event, Finished, Job, ProbeDone
+from energytune.trial import EpochsDone, Event, Finished, Idle, Job, ProbeDone
 
 N_EPOCHS = 50
+NO_PRUNER = EnergyPruner(N_EPOCHS, inner=optuna.pruners.NopPruner())
+FINISHED = Finished(0.8, 1, 0.4, {})
+
+
+def take(job: Job | Idle) -> Job:
+    """Returns the job that there must be."""
+    assert isinstance(job, Job)
+    return job
 
 
 def make_space(n_epochs: int = N_EPOCHS, **changes: object) -> SearchSpace:

@@ -13,13 +13,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from energytune.errors import ConfigError
-from energytune.optimizer import EnergyPruner, StudyConvergence, open_study
+from energytune.optimizer import StudyConvergence, open_study
 from energytune.optimizer.convergence import EXPECTED_IMPROVEMENT, converged, decisions
 from energytune.trial import Job, run_inline
 from energytune.trial.builder import INTERRUPTED
-from tests.optimizer.fakes import N_EPOCHS, make_run_job, make_source, make_space
-
-NO_PRUNER = EnergyPruner(N_EPOCHS, inner=optuna.pruners.NopPruner())
+from tests.optimizer.fakes import NO_PRUNER, make_run_job, make_source, make_space
 
 
 class Hopeful(RandomSampler):

@@ -5,18 +5,23 @@ import statistics
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
-import optuna
 import pytest
 
-from energytune.optimizer import BaselineRepeats, ConfirmSource, EnergyPruner
+from energytune.optimizer import BaselineRepeats, ConfirmSource
 from energytune.optimizer.candidates import pick_candidates
 from energytune.trial import EpochsDone, Event, Finished, Idle, Job, TrialRecord, run_inline
 from energytune.trial.builder import INTERRUPTED
-from tests.optimizer.fakes import N_EPOCHS, ft_epoch, make_run_job, make_source, memory_study
+from tests.optimizer.fakes import (
+    FINISHED,
+    NO_PRUNER,
+    ft_epoch,
+    make_run_job,
+    make_source,
+    memory_study,
+    take,
+)
 
-NO_PRUNER = EnergyPruner(N_EPOCHS, inner=optuna.pruners.NopPruner())
 SEEDS = (1000, 1001)
-FINISHED = Finished(0.8, 1, 0.4, {})
 LUCK = {(0, 1000): 0.02, (0, 1001): -0.01, (1, 1000): 0.005, (1, 1001): 0.03}
 IDS = ["c000-s1000", "c001-s1000", "c000-s1001", "c001-s1001"]
 
@@ -41,11 +46,6 @@ def lucky(job: Job) -> Generator[Event, None, None]:
         if isinstance(event, Finished):
             event = replace(event, objective=event.objective + LUCK.get((job.number, job.seed), 0))
         yield event
-
-
-def take(answer: Job | Idle) -> Job:
-    assert isinstance(answer, Job)
-    return answer
 
 
 def test_baselines_then_their_repeats_then_the_rest() -> None:
