@@ -18,7 +18,7 @@ __all__ = ["bench_spec", "energy_of", "has_all_files", "map_grid"]
 
 _MAP_TAU_MAX = 1024
 """Epochs of the sampler's map; larger taus count as this one. On the embedded digits, where taus
-go to 4,096, the rest of the way would cost three times as much as the map and all finetunes."""
+go to 4,096, the rest of the way would be three times as many epochs again."""
 
 
 def has_all_files(
@@ -59,7 +59,7 @@ def map_grid(space: SearchSpace, seed: int) -> ProbeGrid:
 
     Args:
         space: What is searched.
-        seed: Of the trials, so that a trial's probe is the map's.
+        seed: Of the trials, so that the map's heads start as theirs.
     """
     smoothing, depth = space.label_smoothing, space.reinit_depth
     return grid_of_space(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,26 +19,11 @@ from energytune.errors import BudgetError, ConfigError, EnergyTuneError, OutputE
 from energytune.optimizer import best_first
 from energytune.search.result import TuneResult
 from energytune.search.run import run_search
-from energytune.trial import Job, TrialRecord
+from energytune.trial import TrialRecord
+from tests.search.counter import Counter
 
 pytestmark = pytest.mark.integration
 MakeConfig = Callable[..., SearchConfig]
-
-
-class Counter:
-    """Counts the jobs that were really run."""
-
-    def __init__(self) -> None:
-        self.started: list[str] = []
-
-    def job_started(self, job: Job) -> None:
-        self.started.append(job.id)
-
-    def job_progress(self, job: Job, events: Sequence[Any]) -> None:
-        pass
-
-    def job_ended(self, record: TrialRecord) -> None:
-        pass
 
 
 def timeless(record: TrialRecord) -> dict[str, Any]:

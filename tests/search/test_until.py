@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from optuna.samplers import RandomSampler
@@ -14,7 +13,7 @@ from energytune.config import SearchConfig
 from energytune.optimizer.convergence import EXPECTED_IMPROVEMENT
 from energytune.search import run as run_module
 from energytune.search.run import run_search
-from energytune.trial import Job, TrialRecord
+from tests.search.counter import Counter
 
 pytestmark = pytest.mark.integration
 
@@ -24,22 +23,6 @@ class Hopeless(RandomSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         study._storage.set_trial_system_attr(trial._trial_id, EXPECTED_IMPROVEMENT, 0.0)
-
-
-class Counter:
-    """Counts the jobs that were really run."""
-
-    def __init__(self) -> None:
-        self.started: list[str] = []
-
-    def job_started(self, job: Job) -> None:
-        self.started.append(job.id)
-
-    def job_progress(self, job: Job, events: Sequence[Any]) -> None:
-        pass
-
-    def job_ended(self, record: TrialRecord) -> None:
-        pass
 
 
 def test_a_search_converges_its_repeats_are_confirmed_and_it_stays_converged(
