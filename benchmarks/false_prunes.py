@@ -52,10 +52,7 @@ def main() -> None:
     stem = f"false_prunes-{options.role}"
     write_csv(RESULTS / f"{stem}.csv", lines)
     tasks = [table.task.name for table in chosen]
-    command = f"python -m benchmarks.false_prunes --role {options.role}"
-    write_json(
-        RESULTS / f"{stem}.json", metadata(command=command, settings=vars(options), tasks=tasks)
-    )
+    write_json(RESULTS / f"{stem}.json", metadata(settings=vars(options), tasks=tasks))
     for line in lines:
         print(line)
 

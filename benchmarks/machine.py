@@ -45,9 +45,10 @@ def metadata(**more: Any) -> dict[str, Any]:
     """Returns machine, versions, command and date of a result."""
     from energytune import __version__
 
-    command = ["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]
+    spec = sys.modules["__main__"].__spec__  # None of a script that was not started with -m
+    script = ["-m", spec.name] if spec else [f"benchmarks/{Path(sys.argv[0]).name}"]
     return {
-        "command": " ".join(command),
+        "command": " ".join(["python", *script, *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
         "n_cpus": n_cpus(),

@@ -38,7 +38,6 @@ def main() -> None:
     best = recommended(lines)
     write_csv(RESULTS / f"patience-{role}.csv", lines)
     head = metadata(
-        command=f"python -m benchmarks.patience --role {role}",
         tasks=[table.task.name for table in chosen],
         epochs=FT_EPOCHS,
         recommended=best,

@@ -33,9 +33,9 @@ def main() -> None:
     names = [table.task.name for table in tables(options.role)]
     tasks = [name for name in names if options.tasks is None or name in options.tasks]
     kept = read_rows(_path(options, "raw", "parquet")) if options.keep else []
-    kept = [row for row in kept if row["repeat"] < options.repeats]
     rows, cpu_s = _run(_jobs(options, tasks, kept), options, kept)
-    results = Results(tables(options.role), kept + rows)
+    shown = [row for row in kept + rows if row["repeat"] < options.repeats]
+    results = Results(tables(options.role), shown)
     lines = {
         "regret": regret_lines(results, REFERENCE),
         "reach": reach_lines(results, REFERENCE),
@@ -45,12 +45,9 @@ def main() -> None:
     for what, table in lines.items():
         write_csv(_path(options, what, "csv"), table)
     _write_figure(options, results)
-    command = "python -m benchmarks.search_efficiency"
-    command += f" --role {options.role} --repeats {options.repeats}"
     write_json(
         _path(options, None, "json"),
         metadata(
-            command=command,
             tasks=results.tasks,
             seed_deviation={t.task.name: t.seed_deviation for t in results.tables},
             finetune_s={t.task.name: t.finetune_s for t in results.tables},

@@ -20,7 +20,7 @@ from benchmarks.tabular.runs import Job, run_all
 from benchmarks.tabular.table import load_table, tables
 
 BUDGETS = (100, 200, 400, 800)
-STAGES = ((1, 96), (4, 20), (8, 6))
+STAGES = ((1, len(ASHA_GRID)), (4, 20), (8, 6))
 """Repeats, and how many settings come so far."""
 
 
@@ -39,8 +39,7 @@ def main() -> None:
     rows = [_line(settings, regrets[settings]) for settings in regrets]
     rows.sort(key=lambda row: (-row["n_searches"], row["regret_points"]))
     write_csv(RESULTS / "tune_asha.csv", rows)
-    command = f"python -m benchmarks.tune_asha --jobs {options.jobs}"
-    head = metadata(command=command, tasks=tasks, budgets=BUDGETS, stages=STAGES)
+    head = metadata(tasks=tasks, budgets=BUDGETS, stages=STAGES)
     write_json(RESULTS / "tune_asha.json", {**head, "best": rows[0]})
     print(rows[0])
 

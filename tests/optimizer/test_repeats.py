@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from dataclasses import replace
 
 import pytest
 
 from energytune.optimizer import BaselineRepeats, ConfirmSource
 from energytune.optimizer.candidates import pick_candidates
-from energytune.trial import EpochsDone, Event, Finished, Idle, Job, TrialRecord, run_inline
+from energytune.trial import EpochsDone, Event, Finished, Idle, Job, run_inline
 from energytune.trial.builder import INTERRUPTED
 from tests.optimizer.fakes import (
     FINISHED,
@@ -20,24 +20,11 @@ from tests.optimizer.fakes import (
     memory_study,
     take,
 )
+from tests.optimizer.racing import Watcher
 
 SEEDS = (1000, 1001)
 LUCK = {(0, 1000): 0.02, (0, 1001): -0.01, (1, 1000): 0.005, (1, 1001): 0.03}
 IDS = ["c000-s1000", "c001-s1000", "c000-s1001", "c001-s1001"]
-
-
-class Watcher:
-    def __init__(self) -> None:
-        self.ended: list[TrialRecord] = []
-
-    def job_started(self, job: Job) -> None:
-        pass
-
-    def job_progress(self, job: Job, events: Sequence[Event]) -> None:
-        pass
-
-    def job_ended(self, record: TrialRecord) -> None:
-        self.ended.append(record)
 
 
 def lucky(job: Job) -> Generator[Event, None, None]:
