@@ -31,7 +31,6 @@ class Row:
         reason: Why it was pruned or failed.
         stop_reason: Why a complete trial ended by itself before its last epoch.
         duplicate_of: Number of the trial that it repeats.
-        has_waited: Whether it was paused before now.
     """
 
     job: Job
@@ -44,7 +43,6 @@ class Row:
     reason: str = ""
     stop_reason: str = ""
     duplicate_of: int | None = None
-    has_waited: bool = False
 
     @property
     def running(self) -> bool:
@@ -108,7 +106,7 @@ class Board:
                 row.aie = event.snapshots[-1].aie
                 row.hp_train_acc = event.snapshots[-1].train_acc
             elif isinstance(event, Paused):
-                row.phase, row.has_waited = "waiting", True
+                row.phase = "waiting"
                 self._rested_here.add(job.id)
             elif isinstance(event, EpochsDone):
                 row.phase = "finetuning"
@@ -192,7 +190,8 @@ class Board:
     def n_rested(self) -> int:
         """Trials of the search that have ended, or have waited: the search knows of them."""
         return sum(
-            row.is_trial and (row.has_waited or not row.running) for row in self._rows.values()
+            row.is_trial and (not row.running or row.job.id in self._rested_here)
+            for row in self._rows.values()
         )
 
     @property

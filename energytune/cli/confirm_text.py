@@ -8,7 +8,6 @@ from rich.console import Console
 from rich.table import Table
 
 from energytune.cli.lines import percent
-from energytune.cli.search_result import Standing
 from energytune.cli.summary import Summary
 from energytune.report.comparison import Confirmed
 from energytune.report.intervals import PairedDifference
@@ -28,7 +27,7 @@ def print_race(console: Console, summary: Summary) -> None:
         table.add_column(column, justify="right" if column in ("mean", "seeds") else "left")
     number = summary.winner.job.number if summary.winner else None
     for standing in standings:
-        told = "winner" if _is_confirmed(summary) and standing.number == number else ""
+        told = "winner" if summary.is_confirmed and standing.number == number else ""
         table.add_row(
             f"t{standing.number:03d}",
             percent(standing.mean),
@@ -38,7 +37,7 @@ def print_race(console: Console, summary: Summary) -> None:
         )
     console.print(table)
     console.print(_noise_text(summary.result.seed_noise), soft_wrap=True)
-    if _is_confirmed(summary):
+    if summary.is_confirmed:
         _print_leads(console, summary)
 
 
@@ -112,16 +111,6 @@ def _print_leads(console: Console, summary: Summary) -> None:
             mean = f"{100 * best_run.difference.mean:+.1f} points"
             told += f", which has {mean}{_in_deviations(best_run.deviations)} on the shared seeds"
         console.print(f"{told}.", soft_wrap=True)
-
-
-def _is_confirmed(summary: Summary) -> bool:
-    """Returns whether the winner is the race's, not the best of a search that was interrupted."""
-    standings: list[Standing] = list(summary.result.confirmed)
-    return (
-        summary.winner is not None
-        and not summary.result.interrupted
-        and standings[0].number == summary.winner.job.number
-    )
 
 
 def _noise_text(noise: SeedNoise | None) -> str:

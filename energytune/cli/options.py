@@ -186,7 +186,8 @@ class SearchOptions:
     def at(self, out: Path, trials: int | None = None) -> SearchOptions:
         """Returns the same options for the folder ``out``.
 
-        With ``trials`` they are for so many, without what may have ended the search earlier.
+        With ``trials`` they are for so many, without a limit of epochs or convergence that may
+        have ended the search earlier; a time budget counts anew.
         """
         if trials is None:
             return replace(self, out=out)

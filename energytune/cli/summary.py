@@ -12,6 +12,7 @@ from energytune.config import DIMENSIONS
 from energytune.report.comparison import Comparison, Confirmed, Lead, compare, confirmed, lead
 from energytune.report.costs import Costs, costs
 from energytune.report.neighbours import Neighbour, neighbours, optimum
+from energytune.search.result import best_run
 from energytune.trial import TrialRecord
 
 __all__ = ["Summary", "summarise"]
@@ -24,6 +25,8 @@ class Summary:
     Attributes:
         result: The search's result.
         winner: The chosen trial; None if none is complete.
+        is_confirmed: Whether the winner is the race's, not the best of a search that was
+            interrupted.
         confirmed: The winner on the confirmation's seeds; None without a winner.
         comparisons: The winner against each baseline, on test.
         runner_up: The winner against the second of the confirmation, on valid; None without one.
@@ -39,6 +42,7 @@ class Summary:
 
     result: SearchResult
     winner: TrialRecord | None
+    is_confirmed: bool
     confirmed: Confirmed | None
     comparisons: list[Comparison]
     runner_up: Lead | None
@@ -62,16 +66,21 @@ def summarise(result: SearchResult, options: SearchOptions) -> Summary:
     spent = costs(result.records, result.confirmations, result.seconds)
     following = _next_commands(result, options)
     if winner is None:
-        return Summary(result, None, None, [], None, None, (), "", {}, spent, None, following)
+        return Summary(
+            result, None, False, None, [], None, None, (), "", {}, spent, None, following
+        )
     space, seed = result.config.space, result.config.seed
     found = neighbours(winner, result.records, space, result.seed_noise)
+    is_confirmed = not result.interrupted and bool(result.confirmed)
+    is_confirmed = is_confirmed and result.confirmed[0].number == winner.job.number
     return Summary(
         result=result,
         winner=winner,
+        is_confirmed=is_confirmed,
         confirmed=confirmed(winner, result.confirmations),
         comparisons=compare(winner, result.baselines, result.confirmations),
-        runner_up=_lead(result, winner, _runner_up(result, winner)),
-        best_run=_lead(result, winner, _best_run(result)),
+        runner_up=_lead(result, winner, _runner_up(result)) if is_confirmed else None,
+        best_run=_lead(result, winner, _best_run(result)) if is_confirmed else None,
         neighbours=found,
         optimum=optimum(found, winner, space),
         untried={
@@ -83,17 +92,14 @@ def summarise(result: SearchResult, options: SearchOptions) -> Summary:
     )
 
 
-def _runner_up(result: SearchResult, winner: TrialRecord) -> int | None:
-    """Returns the number of the best recipe after the winner; None without a confirmed winner."""
-    if not result.confirmed or result.confirmed[0].number != winner.job.number:
-        return None
+def _runner_up(result: SearchResult) -> int | None:
+    """Returns the number of the best recipe after a confirmed winner."""
     return next((s.number for s in result.confirmed[1:] if s.n_seeds), None)
 
 
 def _best_run(result: SearchResult) -> int | None:
-    """Returns the number of the trial with the best single run, the earliest of equals."""
-    complete = [r for r in result.records if r.objective is not None and r.duplicate_of is None]
-    best = max(complete, key=lambda r: r.objective or 0.0, default=None)
+    """Returns the number of the trial with the best single run."""
+    best = best_run(record for record in result.records if record.duplicate_of is None)
     return None if best is None else best.job.number
 
 
@@ -116,7 +122,8 @@ def _next_commands(result: SearchResult, options: SearchOptions) -> list[tuple[s
         commands.append((shlex.join(["energytune", "ui", out]), "shows all trials in MLflow's UI"))
     if not result.interrupted and len(result.config.space.fixed()) < len(DIMENSIONS):
         config = result.config
-        ended_early = config.until == "converged" or config.ft_epochs_budget is not None
+        limits = (config.ft_epochs_budget, config.time_budget_s)
+        ended_early = config.until == "converged" or any(limit is not None for limit in limits)
         n_trials = len(result.records) if ended_early else config.n_trials
         more = options.at(result.out, trials=2 * n_trials)
         commands.append((more.command(), "goes on with as many trials again"))

@@ -85,15 +85,7 @@ _ENTRIES = (
         space="default",
         embedded=True,
     ),
-    DatasetEntry(
-        name="digits-same",
-        description="Control: backbone pretrained on the same ten digits, other images.",
-        n_classes=10,
-        sizes="100 train, 400 valid, 597 test",
-        backbone="digits-mlp",
-        space="default",
-        embedded=True,
-    ),
+    _digits_entry("same", "Control: backbone pretrained on the same ten digits, other images."),
     _digits_entry("fewshot", "As digits, with three training images a class.", n_train=30),
     _digits_entry(
         "halves",

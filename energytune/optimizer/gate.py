@@ -12,7 +12,7 @@ import math
 import numpy as np
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from energytune.errors import ConfigError
 from energytune.optimizer.begun import BegunTrials, best_and_latest
@@ -75,7 +75,7 @@ class LearnedGate:
         )
         mean, deviation = (float(one[0]) for one in model.predict(points[:1]))
         spread = math.hypot(deviation, model.seed_deviation)
-        chance = float(norm.sf(model.best, loc=mean, scale=spread))
+        chance = float(ndtr((mean - model.best) / spread))
         if chance >= self.threshold:
             return None
         sign = -1.0 if study.direction == StudyDirection.MINIMIZE else 1.0

@@ -19,7 +19,8 @@ def spent(n_trials: int, n_begun: int, n_ft_epochs: int | None, n_run: int) -> s
         n_trials: Trials to begin, >= 1.
         n_begun: Trials that were begun.
         n_ft_epochs: Finetuning epochs of all trials together, >= 1; None is no limit.
-        n_run: Finetuning epochs that were run, those of running trials included.
+        n_run: Finetuning epochs that were run, those of running and paused trials included, and
+            those that paused trials will be run for at the end. Not looked at without a limit.
     """
     if n_begun >= n_trials:
         return f"{n_trials:,} trial{'' if n_trials == 1 else 's'}"

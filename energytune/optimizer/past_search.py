@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from energytune.optimizer.energy_features import energy_features
 from energytune.training import ProbeSnapshot
@@ -128,6 +127,8 @@ def past_search(name: str, records: Iterable[TrialRecord]) -> PastSearch | None:
 
 def ranks(values: Sequence[float]) -> Floats:
     """Returns each value's rank in [0, 1], 1 is the largest; equals share the middle of theirs."""
+    from scipy.stats import rankdata  # it takes a second to import, and few searches need it
+
     places: Floats = (rankdata(values) - 1.0) / max(1, len(values) - 1)
     return places
 

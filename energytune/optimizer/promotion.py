@@ -3,8 +3,7 @@
 Halving as it is built into schedulers stops a trial for good at a rung, and lets the first trials
 run to the end since there is nothing yet to compare them with. Here a trial waits at a rung until
 enough others have come there, and goes on if it is among the best of them: the original form of
-asynchronous halving ([Li2020]_, Algorithm 2). Most of a search's epochs then go to recipes that
-have earned them.
+asynchronous halving ([Li2020]_, Algorithm 2).
 
 .. [Li2020] L. Li, K. Jamieson, A. Rostamizadeh, E. Gonina, J. Ben-tzur, M. Hardt, B. Recht,
    A. Talwalkar. A system for massively parallel hyperparameter tuning. MLSys 2020.
@@ -16,6 +15,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 
 from energytune.errors import ConfigError
+from energytune.optimizer.rungs import REDUCTION_FACTOR
 
 __all__ = ["Rungs"]
 
@@ -74,7 +74,7 @@ class Rungs:
         ConfigError: If an argument is out of its range.
     """
 
-    def __init__(self, epochs: Iterable[int], reduction_factor: int = 3) -> None:
+    def __init__(self, epochs: Iterable[int], reduction_factor: int = REDUCTION_FACTOR) -> None:
         self.epochs = tuple(sorted(set(epochs)))
         if self.epochs and self.epochs[0] < 1:
             raise ConfigError(

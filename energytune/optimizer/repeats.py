@@ -44,7 +44,6 @@ class BaselineRepeats:
         self._seeds = tuple(dict.fromkeys(seeds))
         self._observers = observers
         self._jobs = RunningJobs(observers)
-        self._running: set[str] = set()
         self._waiting: deque[Job] | None = None
         self._complete = {
             (record.job.recipe.key(), record.job.seed): record
@@ -63,7 +62,7 @@ class BaselineRepeats:
         It is pooled over the baselines, each with its trial and its repeats. None until all
         repeats have ended, so that it does not depend on their order, and if none is complete.
         """
-        if self._waiting is None or self._waiting or self._running:
+        if self._waiting is None or self._waiting or len(self._jobs):
             return None
         groups: dict[Hashable, list[float]] = {
             baseline.job.recipe.key(): [
@@ -81,23 +80,20 @@ class BaselineRepeats:
         if self._waiting is None and self._search.baselines_ended:
             self._waiting = deque(self._missing())
         if self._waiting and not self._search.has_ended():
-            job = self._jobs.start(self._waiting.popleft())
-            self._running.add(job.id)
-            return job
+            return self._jobs.start(self._waiting.popleft())
         answer = self._search.next_job()
-        return Idle.WAIT if answer is Idle.DONE and self._running else answer
+        return Idle.WAIT if answer is Idle.DONE and len(self._jobs) else answer
 
     def on_events(self, job_id: str, events: Sequence[Event]) -> bool:
         """Takes events in order; a repeat is stopped only if a number is not finite."""
-        taker = self._jobs.take if job_id in self._running else self._search.on_events
+        taker = self._jobs.take if job_id in self._jobs else self._search.on_events
         return taker(job_id, events)
 
     def on_end(self, job_id: str, error: str | None = None) -> None:
         """Keeps a repeat's record if it is complete; a trial's end is the search's."""
-        if job_id not in self._running:
+        if job_id not in self._jobs:
             self._search.on_end(job_id, error)
             return
-        self._running.remove(job_id)
         record, _ = self._jobs.end(job_id, error)
         if record.state == "COMPLETE":
             self._complete[record.job.recipe.key(), record.job.seed] = record

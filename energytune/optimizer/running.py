@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from energytune.trial import (
     EpochsDone,
@@ -64,15 +63,16 @@ class RunningJobs:
                 observer.job_progress(builder.job, taken)
         return job_id in self._failures
 
-    def end(
-        self, job_id: str, error: str | None = None, *, extra: dict[str, Any] | None = None
-    ) -> tuple[TrialRecord, Tested | None]:
+    def __contains__(self, job_id: str) -> bool:
+        """Whether a job runs."""
+        return job_id in self._builders
+
+    def end(self, job_id: str, error: str | None = None) -> tuple[TrialRecord, Tested | None]:
         """Returns the record of a job that has ended, and its test result if it had one.
 
         Args:
             job_id: The job.
             error: Why it failed; None if it was not told to have failed.
-            extra: Further JSON values for the record.
 
         Returns:
             A record that is COMPLETE if the job has finished or was tested, else FAIL.
@@ -81,8 +81,8 @@ class RunningJobs:
         failure = self._failures.pop(job_id, "")
         wanted = tested if builder.job.role == "test" else builder.finished
         if wanted is not None and not failure:
-            return builder.build("COMPLETE", extra=extra), tested
-        return builder.build("FAIL", failure or error or _NO_END, extra=extra), None
+            return builder.build("COMPLETE"), tested
+        return builder.build("FAIL", failure or error or _NO_END), None
 
 
 def _failure(event: Event) -> str:

@@ -149,9 +149,9 @@ class StudySource:
     def _baseline(self, role: Role) -> TrialRecord | None:
         if role not in self._baseline_taus:
             return None
-        by_role = [record for record in self.records if record.job.role == role]
-        if by_role:
-            return by_role[-1]
+        of_role = [n for n, record in self._records.items() if record.job.role == role]
+        if of_role:
+            return self._records[max(of_role)]
         key = self._space.baseline(self._baseline_taus[role]).key()
         return self._records.get(self._first_runs.get(key, -1))
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.stats import norm
+from scipy.special import ndtr
 
 __all__ = ["Surrogate", "expected_improvement", "fit_surrogate"]
 
@@ -89,6 +88,7 @@ def _likeliest(points: Floats, values: Floats, variance: Floats) -> Any:
     The process would find the same by itself, with a warning for each length scale that ends at
     its bound, which is an answer and no problem; and warnings can't be silenced by thread.
     """
+    from scipy.optimize import minimize
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
     kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(
@@ -120,5 +120,6 @@ def expected_improvement(mean: Floats, deviation: Floats, best: float) -> Floats
     """
     gain = mean - best
     z = gain / deviation
-    improvement: Floats = np.maximum(gain * norm.cdf(z) + deviation * norm.pdf(z), 0.0)
+    density = np.exp(-(z**2) / 2.0) / np.sqrt(2.0 * np.pi)  # scipy.stats takes a second to import
+    improvement: Floats = np.maximum(gain * ndtr(z) + deviation * density, 0.0)
     return improvement

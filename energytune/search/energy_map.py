@@ -50,7 +50,7 @@ class EnergyMap:
     notes: Sequence[str] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     link: str | None = None
-    _deepest: Callable[[], int] = field(default=lambda: 0, repr=False)
+    _deepest: Callable[[], int] = field(default=lambda: 0, repr=False, compare=False)
 
     @cached_property
     def max_reinit_depth(self) -> int:

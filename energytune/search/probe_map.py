@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -149,7 +150,7 @@ def probe(
         provenance=_provenance(bench),
         notes=noted.notes,
         seconds={name: round(value, 3) for name, value in seconds.items()},
-        _deepest=lambda: bench.backbone.max_reinit_depth,
+        _deepest=partial(getattr, bench.backbone, "max_reinit_depth"),
     )
 
 

@@ -55,7 +55,10 @@ class RecordsLog:
         found: dict[tuple[str, str], TrialRecord] = {}
         for line in self._path.read_text().splitlines():
             try:
-                record = record_from_dict(json.loads(line))
+                plain = json.loads(line)
+                if plain["job"]["role"] not in ("confirm", "test"):
+                    continue
+                record = record_from_dict(plain)
             except (ValueError, KeyError, TypeError):
                 continue
             job = record.job

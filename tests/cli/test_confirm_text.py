@@ -97,6 +97,26 @@ def test_a_winner_that_is_not_the_best_single_run_is_told_in_one_line(raced) -> 
     )
 
 
+def test_of_equal_single_runs_the_one_of_lower_loss_is_the_best(raced) -> None:
+    records = small_search()
+    best = records[2].finished
+    assert best is not None
+    rival = trial(1, (0.6, best.objective), tau=64, role="baseline_tau_max")
+    assert rival.finished is not None
+    for loss, n_told in ((best.best_valid_loss + 0.1, 0), (best.best_valid_loss - 0.1, 1)):
+        ended = replace(rival.finished, objective=best.objective, best_valid_loss=loss)
+        records[1] = replace(rival, finished=ended)
+        told = [line for line in printed(raced(records=records)) if "single run" in line]
+        assert len(told) == n_told
+
+
+def test_the_best_of_an_interrupted_race_is_compared_with_nobody(raced) -> None:
+    summary = summarise(raced(interrupted=True), SearchOptions())
+    assert not summary.is_confirmed
+    assert summary.runner_up is summary.best_run is None
+    assert summarise(raced(), SearchOptions()).is_confirmed
+
+
 def test_a_best_run_without_a_shared_seed_is_told_all_the_same(raced) -> None:
     records = small_search()
     records[1] = trial(1, (0.6, 0.95), tau=64, role="baseline_tau_max")
