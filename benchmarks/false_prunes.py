@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,11 +28,13 @@ from numpy.typing import NDArray
 from benchmarks.machine import RESULTS, metadata, write_csv, write_json
 from benchmarks.tabular.grid import N_SEEDS
 from benchmarks.tabular.method import Ended, Trace
-from benchmarks.tabular.peers import METHODS, WITH_ALL_RULES
+from benchmarks.tabular.peers import METHODS, OURS
 from benchmarks.tabular.replay import Replay
 from benchmarks.tabular.table import Table, tables
+from energytune.optimizer.ranking import tied_margin
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 _STOPPED = ("redundant", "collapsed", "paused", "pruned", "stopped")
 """Ends that are somebody's decision; a finetune that stopped by itself is not a prune."""
 
@@ -46,13 +49,14 @@ def main() -> None:
         for repeat in range(options.repeats):
             replay = Replay(table, repeat % N_SEEDS)
             trace = replay.search(METHODS[options.method], options.ft_epochs, repeat)
-            judged.append(judge(table, replay.seed, trace))
+            judged.append(judge(table, replay.seed, trace, METHODS[options.method].tied_se))
         print(table.task.name, flush=True)
     lines = false_prune_lines(judged)
     stem = f"false_prunes-{options.role}"
-    write_csv(RESULTS / f"{stem}.csv", lines)
+    write_csv(options.out / f"{stem}.csv", lines)
+    settings = {name: value for name, value in vars(options).items() if name != "out"}
     tasks = [table.task.name for table in chosen]
-    write_json(RESULTS / f"{stem}.json", metadata(settings=vars(options), tasks=tasks))
+    write_json(options.out / f"{stem}.json", metadata(settings=settings, tasks=tasks))
     for line in lines:
         print(line)
 
@@ -61,9 +65,10 @@ def parse() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--role", choices=("design", "heldout"), default="design")
-    parser.add_argument("--method", choices=list(METHODS), default=WITH_ALL_RULES)
+    parser.add_argument("--method", choices=list(METHODS), default=OURS)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--ft-epochs", type=int, default=800, help="of each search")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder")
     return parser.parse_args()
 
 
@@ -72,16 +77,19 @@ def rule_of(ended: Ended) -> str:
     return f"paused at {ended.epoch}" if ended.end == "paused" else ended.end
 
 
-def judge(table: Table, seed: int, trace: Trace) -> list[tuple[str, NDArray[np.float64]]]:
+def judge(
+    table: Table, seed: int, trace: Trace, tied_se: float = 0.0
+) -> list[tuple[str, NDArray[np.float64]]]:
     """Returns (rule, which of the four hold) for each recipe that was begun and of the space.
 
     A recipe of the space has the rule ``"all recipes"``. The returned recipe is left out, being
-    the one that all are compared with. Nothing is returned for a search that found nothing.
+    the one that all are compared with; near ties of it go by the loss as the method says. Nothing
+    is returned for a search that found nothing.
     """
     place = trace.place[-1] if trace.place else -1
     if place < 0:
         return []
-    holds = np.stack(_holds(table, seed, trace, place), axis=1).astype(np.float64)
+    holds = np.stack(_holds(table, seed, trace, place, tied_se), axis=1).astype(np.float64)
     begun = [(rule_of(e), holds[e.place]) for e in trace.ended if e.place != place]
     pruned = [
         ("all prunes", holds[e.place])
@@ -92,15 +100,37 @@ def judge(table: Table, seed: int, trace: Trace) -> list[tuple[str, NDArray[np.f
     return begun + pruned + space
 
 
-def _holds(table: Table, seed: int, trace: Trace, place: int) -> tuple[Bools, ...]:
+def _holds(table: Table, seed: int, trace: Trace, place: int, tied_se: float) -> tuple[Bools, ...]:
     """Returns the four answers for every recipe, (recipes,) each."""
     score, deviation = table.mean_test_acc, table.seed_deviation
     gain = score - score[place]
-    # A finetune that diverged is never returned.
-    whole = np.where(table.failed[seed], 0.0, np.nan_to_num(table.valid_acc[seed]).max(axis=1))
     seen = next(e.epoch for e in trace.ended if e.place == place)
-    returned = table.valid_acc[seed, place, :seen].max()
-    return gain >= -deviation, gain > 0, gain > deviation, whole > returned
+    returned = _best(table.valid_acc[seed, place, :seen], table.valid_loss[seed, place, :seen])
+    # A finetune that diverged is never returned.
+    whole = np.array(
+        [
+            not failed and _is_better(_best(accuracy, loss), returned, table.n_valid, tied_se)
+            for failed, accuracy, loss in zip(
+                table.failed[seed], table.valid_acc[seed], table.valid_loss[seed], strict=True
+            )
+        ]
+    )
+    return gain >= -deviation, gain > 0, gain > deviation, whole
+
+
+def _best(accuracy: Floats, loss: Floats) -> tuple[float, float]:
+    """Returns the highest accuracy, and the least loss of the epochs that have it."""
+    top = float(np.nan_to_num(accuracy).max())
+    return top, float(loss[accuracy == top].min(initial=np.inf))
+
+
+def _is_better(
+    other: tuple[float, float], returned: tuple[float, float], n_valid: int, tied_se: float
+) -> bool:
+    apart = other[0] - returned[0]
+    if abs(apart) <= tied_margin(max(other[0], returned[0]), n_valid, tied_se) + 1e-9:
+        return other[1] < returned[1] if tied_se else apart > 1e-9
+    return apart > 0
 
 
 def false_prune_lines(

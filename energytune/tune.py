@@ -41,7 +41,7 @@ def tune(
     checkpoint: str | Path | None = None,
     weights: Literal["default", "none"] = "default",
     data_root: str | Path | None = None,
-    sampler: Literal["tpe", "gp", "random", "energy"] = "tpe",
+    sampler: Literal["tpe", "gp", "random", "energy"] = "energy",
     pruner: Literal["energy", "median", "none"] = "energy",
     warm_start: bool = False,
     n_confirm_seeds: int = 3,
@@ -81,7 +81,7 @@ def tune(
         checkpoint: File with the backbone's weights.
         weights: ``"none"`` for a backbone with random weights.
         data_root: Folder under which image datasets lie.
-        sampler: ``"tpe"``, ``"gp"``, ``"random"`` or ``"energy"``.
+        sampler: ``"energy"``, ``"tpe"``, ``"gp"`` or ``"random"``.
         pruner: ``"energy"``, ``"median"`` or ``"none"``.
         warm_start: Whether the first picks come from earlier searches of the same store whose
             energy map is near; it needs ``sampler="energy"``.

@@ -49,7 +49,7 @@ def main() -> None:
     missing = [task for task in options.tasks if not (DATA / f"{task}-runs.parquet").exists()]
     cells = [(t, s) for t in missing for s in options.seeds if not PARTS.cell(t, s).exists()]
     for task in dict.fromkeys(task for task, _ in cells):
-        _bench(task, GRID["hp_lr"][0])  # pretrains the backbone once, before the workers need it
+        bench_of(task, GRID["hp_lr"][0])  # pretrains the backbone once, before the workers need it
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
         started = perf_counter()
         futures = {pool.submit(compute_cell, *cell): cell for cell in cells}
@@ -64,13 +64,14 @@ def compute_cell(task: str, seed: int) -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         store = SnapshotStore(Path(folder))
-        benches = {hp_lr: _bench(task, hp_lr) for hp_lr in GRID["hp_lr"]}
+        benches = {hp_lr: bench_of(task, hp_lr) for hp_lr in GRID["hp_lr"]}
         probes = [row for head in HEADS for row in _probe(benches[head.hp_lr], head, seed, store)]
-        runs = [_finetune(benches[r.hp_lr], r, seed, store) for r in all_recipes()]
+        runs = [finetune_row(benches[r.hp_lr], r, seed, store) for r in all_recipes()]
     write_cell(task, seed, probes, runs)
 
 
-def _bench(task: str, hp_lr: float) -> Bench:
+def bench_of(task: str, hp_lr: float) -> Bench:
+    """Returns data and backbone of a task, for heads that are probed at one rate."""
     name = TASKS[task]
     return BenchSpec(
         dataset=name.dataset,
@@ -107,7 +108,9 @@ def _probe(bench: Bench, head: Head, seed: int, store: SnapshotStore) -> Iterato
         return
 
 
-def _finetune(bench: Bench, recipe: TableRecipe, seed: int, store: SnapshotStore) -> dict[str, Any]:
+def finetune_row(
+    bench: Bench, recipe: TableRecipe, seed: int, store: SnapshotStore
+) -> dict[str, Any]:
     """Returns the row of one finetune; the curve ends early where it diverges."""
     row: dict[str, Any] = {**asdict(recipe), "failure": "", "valid_acc": [], "valid_loss": []}
     row |= {"train_acc": [], "best_epochs": [], "best_test_acc": [], "cpu_s": 0.0}

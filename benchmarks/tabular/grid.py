@@ -10,6 +10,7 @@ __all__ = [
     "FT_EPOCHS",
     "GRID",
     "HEADS",
+    "MAP_TAU_MAX",
     "N_SEEDS",
     "TASKS",
     "Head",
@@ -22,6 +23,8 @@ FT_EPOCHS = 100
 """Finetuning epochs. At a rate of 0.01 or 0.03 the training accuracy reaches 1 at every tau; at
 0.003 and tau = 0 it may not, which is for a tuner to find out."""
 N_SEEDS = 5
+MAP_TAU_MAX = 512
+"""Epochs of the energy map that a search probes; larger taus count as this one."""
 
 GRID: dict[str, tuple[Any, ...]] = {
     "tau": (0, 4, 32, 128, 512, 2048),

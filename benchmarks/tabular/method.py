@@ -108,7 +108,10 @@ class Method:
         patience_epochs: Epochs without a new best after which a finetune stops.
         first: Parameters of the first trials.
         shares_probing: Whether a head is probed once for all taus and trials.
-        maps_energy: Whether all heads are probed before the first finetune.
+        maps: Which heads are probed before the first finetune, for the sampler: none, those
+            without a reinitialised layer in one pass, or beside them the deeper ones one by one.
+        tied_se: The recipe that is returned is, of those whose accuracy is within so many standard
+            errors of the highest, that of the lowest loss; 0 returns the highest.
         max_repeats: At most so many of a search's 20 repeats are worth their time.
     """
 
@@ -122,8 +125,9 @@ class Method:
     patience_epochs: int | None = None
     first: tuple[Mapping[str, Any], ...] = ()
     shares_probing: bool = True
-    maps_energy: bool = False
+    maps: Literal["nothing", "shallow", "all"] = "nothing"
     max_repeats: int | None = None
+    tied_se: float = 0.0
 
     def but(self, **changes: Any) -> Method:
         """Returns the method with some attributes changed."""
@@ -152,7 +156,8 @@ class Trace:
     """What a search had found, by cost: one entry whenever the recipe it would return changes.
 
     That is the recipe of the highest validation accuracy so far, at any epoch of any finetune that
-    has not diverged. Finishing the finetune is not counted, for no method.
+    has not diverged; where the method says so, near ties go by the loss. Finishing the finetune is
+    not counted, for no method.
 
     Attributes:
         ft_epochs: Finetuning epochs so far.

@@ -20,6 +20,7 @@ from benchmarks.tabular.method import SPACE, Method
 from benchmarks.tabular.warm import warm_energytune
 from energytune.optimizer.energy_sampler import EnergySampler
 from energytune.optimizer.promotion import Rungs
+from energytune.optimizer.ranking import TIED_SE
 from energytune.optimizer.rungs import SuccessiveHalvingPruner
 
 if TYPE_CHECKING:
@@ -34,17 +35,15 @@ __all__ = [
     "REFERENCE",
     "RUNGS",
     "TUNED",
-    "WITH_ALL_RULES",
     "AshaSettings",
     "RayAsha",
     "asha",
     "method_of",
 ]
 
-RUNGS = (8, 24, 72)
-"""Where a search of the package pauses finetunes of 100 epochs: from 8 %, times 3."""
+RUNGS = (8, 32)
+"""Where a search of the package pauses finetunes of 100 epochs: from 8 %, times 4."""
 OURS, REFERENCE = "energytune", "tpe + asha, tuned"
-WITH_ALL_RULES = "energytune + patience + energy rules"
 PATIENCE_EPOCHS = 20
 """Loses 0.02 points on the better tenth of the recipes, ``results/patience-design.csv``; 15, the
 smallest that loses less than 0.1, loses 0.04."""
@@ -168,6 +167,14 @@ def _energy(replay: Replay, seed: int) -> BaseSampler:
     return EnergySampler(replay.known, space=SPACE, seed=seed)
 
 
+def _energy_at_all_depths(replay: Replay, seed: int) -> BaseSampler:
+    return EnergySampler(replay.known_at_all_depths, space=SPACE, seed=seed)
+
+
+def _hedged(replay: Replay, seed: int) -> BaseSampler:
+    return EnergySampler(replay.known, space=SPACE, seed=seed, hedge_every=3)
+
+
 def _recipe_only(replay: Replay, seed: int) -> BaseSampler:
     return EnergySampler(replay.unmapped, space=SPACE, seed=seed)
 
@@ -204,7 +211,16 @@ def _baseline(tau_level: int) -> dict[str, Any]:
 BASELINES = (_baseline(0), _baseline(len(GRID["tau"]) - 1))
 """tau = 0 and tau = max, which every report of the package shows."""
 
-_ENERGYTUNE = Method(_energy, promotion=_pausing, maps_energy=True)
+_ENERGYTUNE = Method(
+    _energy,
+    promotion=_pausing,
+    patience_epochs=PATIENCE_EPOCHS,
+    maps="shallow",
+    tied_se=TIED_SE,
+    energy_rules=True,
+    first=BASELINES,
+)
+"""As ``energytune search --sampler energy`` runs, but for the confirmation."""
 
 METHODS: dict[str, Method] = {
     "random": _peer(_random),
@@ -214,21 +230,22 @@ METHODS: dict[str, Method] = {
     "tpe + asha, ray's defaults": asha(AshaSettings()),
     REFERENCE: asha(TUNED),
     OURS: _ENERGYTUNE,
-    "energytune + patience": _ENERGYTUNE.but(patience_epochs=PATIENCE_EPOCHS),
-    "energytune + energy rules": _ENERGYTUNE.but(energy_rules=True),
-    WITH_ALL_RULES: _ENERGYTUNE.but(patience_epochs=PATIENCE_EPOCHS, energy_rules=True),
-    "energytune + baselines first": _ENERGYTUNE.but(first=BASELINES),
+    "energytune + map of all depths": _ENERGYTUNE.but(sampler=_energy_at_all_depths, maps="all"),
+    "energytune + hedge": _ENERGYTUNE.but(sampler=_hedged),
     "energytune + warm start": warm_energytune(_ENERGYTUNE),
     "energytune + warm start, same dataset": warm_energytune(_ENERGYTUNE, "same dataset"),
     "energytune + warm start, same task": warm_energytune(_ENERGYTUNE, "same task"),
-    "energytune - energy features": _ENERGYTUNE.but(sampler=_recipe_only, maps_energy=False),
+    "energytune - energy features": _ENERGYTUNE.but(sampler=_recipe_only, maps="nothing"),
+    "energytune - its sampler (tpe)": _ENERGYTUNE.but(sampler=_tpe_that_tells, maps="nothing"),
+    "energytune - baselines first": _ENERGYTUNE.but(first=()),
+    "energytune - energy rules": _ENERGYTUNE.but(energy_rules=False),
+    "energytune - patience": _ENERGYTUNE.but(patience_epochs=None),
+    "energytune - near ties by loss": _ENERGYTUNE.but(tied_se=0.0),
     "energytune - pausing": _ENERGYTUNE.but(
         promotion=None, pruner=_stopping, rungs=frozenset(RUNGS)
     ),
     "energytune - halving": _ENERGYTUNE.but(promotion=None),
     "energytune - shared probing": _ENERGYTUNE.but(shares_probing=False),
-    "random + pausing": _peer(_random, promotion=_pausing),
-    "tpe + pausing": _peer(_tpe_that_tells, promotion=_pausing),
 }
 """All methods by name; what is called ``energytune - x`` lacks x."""
 

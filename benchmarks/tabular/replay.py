@@ -16,7 +16,8 @@ import optuna
 from optuna.pruners import NopPruner
 from optuna.trial import Trial, TrialState
 
-from benchmarks.tabular.grid import FT_EPOCHS, GRID, Head, TableRecipe
+from benchmarks.tabular.grid import FT_EPOCHS, GRID, MAP_TAU_MAX, Head, TableRecipe
+from benchmarks.tabular.map_of_replay import MapOfReplay
 from benchmarks.tabular.method import (
     SPACE,
     End,
@@ -29,8 +30,9 @@ from benchmarks.tabular.method import (
     recipe_of,
 )
 from benchmarks.tabular.table import Table
-from energytune.optimizer.energy_features import Known, energy_features
+from energytune.optimizer.energy_features import Known
 from energytune.optimizer.pruner import EnergyPruner
+from energytune.optimizer.ranking import tied_margin
 from energytune.optimizer.rungs import no_pruner
 from energytune.training import ProbeSnapshot
 from energytune.training.early_stop import has_stopped, rank
@@ -48,28 +50,22 @@ class Replay:
 
     def __init__(self, table: Table, seed: int) -> None:
         self.table, self.seed = table, seed
-        own = [probe for (s, _, _), probe in table.proxies.items() if s == seed]
-        self._aie_max = max((probe["aie"] for probe in own), default=0.0)
-        self._pull_max = max((probe["pull_norm"] for probe in own), default=0.0)
-        self._known: dict[TableRecipe, Known] = {}
+        self._maps = {
+            "shallow": MapOfReplay(self, (0,)),
+            "all": MapOfReplay(self, GRID["reinit_depth"]),
+        }
 
     def known(self, params: Mapping[str, Any]) -> Known:
-        """Returns what the energy map tells of Optuna's parameters."""
-        recipe = recipe_of(params)
-        if recipe not in self._known:
-            self._known[recipe] = self._look_up(recipe)
-        return self._known[recipe]
+        """Returns what the energy map of a search tells of Optuna's parameters."""
+        return self._maps["shallow"](recipe_of(params))
+
+    def known_at_all_depths(self, params: Mapping[str, Any]) -> Known:
+        """Returns what an energy map would tell that has the deeper cuts too."""
+        return self._maps["all"](recipe_of(params))
 
     def unmapped(self, params: Mapping[str, Any]) -> Known:
         """Returns which recipe Optuna's parameters are, and nothing of its energy."""
         return Known(recipe_of(params))
-
-    def _look_up(self, recipe: TableRecipe) -> Known:
-        snapshot = self.snapshot(recipe)
-        if snapshot is None:
-            return Known(recipe)
-        maxima = {"aie_max": self._aie_max, "pull_max": self._pull_max}
-        return Known(recipe, energy_features(snapshot, recipe.ft_lr, **maxima))
 
     def snapshot(self, recipe: TableRecipe) -> ProbeSnapshot | None:
         """Returns the recipe's probe at tau; None if it diverged before."""
@@ -136,9 +132,9 @@ class _Search:
         self.rng = np.random.default_rng(sampler_seed)
         self.trace = Trace()
         self.ft_epochs, self.seconds = 0, 0.0
-        self.best: tuple[float, int] = (-math.inf, -1)
+        self.returned = -1
         self.probed: dict[Head, int] = {}
-        if method.maps_energy:
+        if method.maps != "nothing":
             self._map()
 
     def run(self, budget: int, seconds: float) -> Trace:
@@ -156,11 +152,17 @@ class _Search:
         return trace
 
     def _map(self) -> None:
-        """Books the energy map: each head once if they are shared, else each head and tau."""
-        for head, epoch_s in self.table.hp_epoch_s.items():
-            taus = GRID["tau"]
-            self.seconds += (max(taus) if self.method.shares_probing else sum(taus)) * epoch_s
-            self.probed[head] = max(taus)
+        """Books the energy map.
+
+        The pass over all heads tells the sampler; a trial probes its own head, which is another
+        trajectory by rounding. Deeper cuts are probed one by one, as a trial would.
+        """
+        self.seconds += self.table.map_s
+        if self.method.maps == "all":
+            for head, epoch_s in self.table.hp_epoch_s.items():
+                if head.reinit_depth > 0:
+                    self.seconds += MAP_TAU_MAX * epoch_s
+                    self.probed[head] = MAP_TAU_MAX
 
     def _begin_next(self) -> None:
         """Begins what the sampler suggests, or the nearest recipe that was not begun."""
@@ -203,7 +205,6 @@ class _Search:
 
     def _advance(self, run: _Run) -> None:
         """Finetunes until the run ends or is paused, and books each epoch and each new best."""
-        before = self.best
         curve = self.table.valid_acc[self.replay.seed, run.place].tolist()
         losses = self.table.valid_loss[self.replay.seed, run.place].tolist()
         while True:
@@ -214,25 +215,35 @@ class _Search:
             if math.isnan(value):  # the epoch that diverged was paid for
                 run.epoch -= 1
                 self._end(run, "failed")
-                if self.best != before:
-                    self._book(before)
+                self._book()
                 return
             if (seen := rank(value, losses[run.epoch - 1])) > run.best:
                 run.best, run.best_epoch = seen, run.epoch
-                if value > self.best[0]:
-                    self._book((value, run.place))
+                self._book()
             end = self._verdict(run, value)
             if end is not None:
                 self._end(run, end)
                 return
 
-    def _book(self, best: tuple[float, int]) -> None:
-        """Takes note of the best so far where the recipe changes."""
-        if best[1] != self.best[1]:
+    def _book(self) -> None:
+        """Takes note of the recipe that would be returned, where it changes."""
+        place = self._winner()
+        if place != self.returned:
             self.trace.ft_epochs.append(self.ft_epochs)
             self.trace.seconds.append(self.seconds)
-            self.trace.place.append(best[1])
-        self.best = best
+            self.trace.place.append(place)
+        self.returned = place
+
+    def _winner(self) -> int:
+        """Returns the place of the recipe that would be returned; -1 if there is none."""
+        runs = [run for run in self.begun.values() if run.best_epoch and run.end != "failed"]
+        if not runs:
+            return -1
+        top = max(run.best[0] for run in runs)
+        if self.method.tied_se == 0.0:
+            return next(run.place for run in runs if run.best[0] == top)
+        least = top - tied_margin(top, self.table.n_valid, self.method.tied_se) - 1e-9
+        return max((r for r in runs if r.best[0] >= least), key=lambda run: run.best[1]).place
 
     def _verdict(self, run: _Run, value: float) -> End | None:
         """Returns how a run ends at its present epoch, or None to go on."""

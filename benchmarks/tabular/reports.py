@@ -38,7 +38,7 @@ Unit = Literal["ft_epochs", "finetunes"]
 
 BUDGETS: dict[Unit, tuple[int, ...]] = {
     "ft_epochs": (100, 200, 400, 800, 1600),
-    "finetunes": (5, 10, 20, 40, 80),
+    "finetunes": (5, 10, 20, 30, 40),
 }
 _CAP: dict[Unit, float] = {"ft_epochs": MOST_FT_EPOCHS, "finetunes": MOST_FINETUNES}
 _FINE: dict[Unit, Floats] = {

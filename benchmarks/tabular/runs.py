@@ -32,7 +32,7 @@ __all__ = [
 
 MOST_FT_EPOCHS = 1600
 """A search goes on until it has spent so many epochs ..."""
-MOST_FINETUNES = 80
+MOST_FINETUNES = 40
 """... and the seconds of so many whole finetunes of its task."""
 _SCHEMA = pa.schema(
     [

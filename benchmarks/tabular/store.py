@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 
 from benchmarks.tabular.grid import N_SEEDS, TASKS
 
-__all__ = ["DATA", "PARTS", "Parts", "merge", "write_cell"]
+__all__ = ["DATA", "MAP_COST", "PARTS", "Parts", "merge", "write_cell"]
 
 DATA = Path(__file__).parent / "data"
+MAP_COST = DATA / "map_cost.csv"
+"""Task, CPU seconds of its energy map."""
 _COMPRESSION = {"compression": "zstd", "compression_level": 19}
 
 

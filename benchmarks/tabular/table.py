@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from benchmarks.tabular.grid import (
     TaskName,
     recipes,
 )
-from benchmarks.tabular.store import DATA
+from benchmarks.tabular.store import DATA, MAP_COST
 
 __all__ = ["Table", "load_table", "tables"]
 
@@ -51,6 +52,7 @@ class Table:
         failed: Whether probing or finetuning diverged, (S, R).
         ft_epoch_s: CPU seconds of one finetuning epoch, (R,), the median over seeds.
         hp_epoch_s: CPU seconds of one probing epoch by itself, by head, the median over seeds.
+        map_s: CPU seconds of the energy map of all heads without a reinitialised layer.
         proxies: (seed, head, epoch) -> what was measured there while probing.
     """
 
@@ -63,6 +65,7 @@ class Table:
     failed: NDArray[np.bool_]
     ft_epoch_s: Floats
     hp_epoch_s: dict[Head, float]
+    map_s: float
     proxies: dict[tuple[int, Head, int], dict[str, float]]
 
     def index(self, recipe: TableRecipe) -> int:
@@ -96,6 +99,12 @@ class Table:
         return mean
 
     @cached_property
+    def n_valid(self) -> int:
+        """Validation images: the accuracies are whole multiples of one over them."""
+        values = np.unique(self.valid_acc[~np.isnan(self.valid_acc)])
+        return round(1.0 / float(np.diff(values).min()))
+
+    @cached_property
     def seed_deviation(self) -> float:
         """Standard deviation over seeds of the test accuracy, pooled over the better half."""
         scores = np.nan_to_num(self.test_acc[:, :, -1])
@@ -108,7 +117,7 @@ def load_table(task: str) -> Table:
     """Returns the table of ``task``.
 
     Raises:
-        FileNotFoundError: If it was not computed.
+        FileNotFoundError: If it was not computed, or what its map costs was not measured.
     """
     order = recipes()
     place = {recipe: i for i, recipe in enumerate(order)}
@@ -138,8 +147,15 @@ def load_table(task: str) -> Table:
         failed=failed,
         ft_epoch_s=per_recipe,
         hp_epoch_s=hp_epoch_s,
+        map_s=_map_costs()[task],
         proxies=proxies,
     )
+
+
+@cache
+def _map_costs() -> dict[str, float]:
+    with MAP_COST.open(newline="") as file:
+        return {row["task"]: float(row["cpu_s"]) for row in csv.DictReader(file)}
 
 
 def tables(role: str) -> list[Table]:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from optuna.samplers import BaseSampler
 
-from benchmarks.tabular.grid import N_SEEDS, Head, TableRecipe, TaskName
+from benchmarks.tabular.grid import MAP_TAU_MAX, N_SEEDS, Head, TableRecipe, TaskName
 from benchmarks.tabular.method import SPACE, Method
 from benchmarks.tabular.replay import Replay
 from benchmarks.tabular.table import load_table, tables
@@ -120,8 +120,9 @@ def searched(replay: Replay, plain: Method) -> PastSearch:
 
 
 def _energies(replay: Replay) -> Energies:
-    """Returns the whole energy map of a replay's seed."""
-    longest = {r.head: r for r in sorted(replay.table.recipes, key=lambda r: r.tau)}
+    """Returns the energy map that a search on a replay's seed has probed."""
+    mapped = (r for r in replay.table.recipes if r.reinit_depth == 0 and r.tau <= MAP_TAU_MAX)
+    longest = {r.head: r for r in sorted(mapped, key=lambda r: r.tau)}
     return energies_of((*_address(head), _snapshots(replay, r)) for head, r in longest.items())
 
 

@@ -85,7 +85,7 @@ def search(
         int | None, typer.Option(help="Finetuning epochs of a trial. Default: the space's.")
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="tpe (default), gp, random or energy.")
+        str | None, typer.Option(help="energy (default), tpe, gp or random.")
     ] = None,
     pruner: Annotated[str | None, typer.Option(help="energy (default), median or none.")] = None,
     warm_start: Annotated[

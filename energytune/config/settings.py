@@ -46,7 +46,7 @@ class SearchConfig(BaseModel):
         concurrency: Trials at once; None fills the CPUs (or GPUs).
         cpus_per_trial: CPU cores that one trial computes with.
         gpus_per_trial: GPUs one trial holds, fractions allowed; None uses one where there is one.
-        sampler: ``"tpe"``, ``"gp"``, ``"random"`` or ``"energy"``.
+        sampler: ``"energy"``, ``"tpe"``, ``"gp"`` or ``"random"``.
         pruner: ``"energy"``, ``"median"`` or ``"none"``.
         warm_start: Whether the first picks come from earlier searches beside ``out`` and in
             ``storage`` whose energy map is near; for ``sampler="energy"``. Off, since tasks
@@ -80,7 +80,7 @@ class SearchConfig(BaseModel):
     concurrency: int | None = Field(default=None, ge=1)
     cpus_per_trial: int = Field(default=1, ge=1)
     gpus_per_trial: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    sampler: Literal["tpe", "gp", "random", "energy"] = "tpe"
+    sampler: Literal["tpe", "gp", "random", "energy"] = "energy"
     pruner: Literal["energy", "median", "none"] = "energy"
     warm_start: bool = False
     n_confirm_seeds: int = Field(default=3, ge=1)

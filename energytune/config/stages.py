@@ -65,7 +65,8 @@ class FinetuneConfig(BaseModel):
         augment: Whether training images are augmented (random crop and flip).
         patience: Share of ``epochs``, in (0, 1], without a new best on validation after which a
             finetune stops by itself; None never stops it, nor does 1. The schedule is that of all
-            ``epochs`` in any case.
+            ``epochs`` in any case. The default loses nothing that can be told from noise
+            (``benchmarks/results/patience-design.csv``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,7 +77,7 @@ class FinetuneConfig(BaseModel):
     batch_size: int = Field(default=32, ge=1)
     schedule: Literal["cosine", "constant"] = "cosine"
     augment: bool = True
-    patience: float | None = Field(default=None, gt=0, le=1, allow_inf_nan=False)
+    patience: float | None = Field(default=0.2, gt=0, le=1, allow_inf_nan=False)
 
     @property
     def patience_epochs(self) -> int | None:

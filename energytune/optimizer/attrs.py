@@ -4,9 +4,9 @@ User attributes, few and big since each is one write to the storage:
 
 - ``recipe`` (dict), ``role``, ``seed``: at the start.
 - ``hp`` (the last probing snapshot, a dict), ``snapshots`` (a list of dicts): after probing.
-- ``curve`` (finetuning epochs, a list of dicts), ``finished`` (dict), ``times`` (dict),
-  ``reason`` (why pruned, failed or not run): at the end. A trial that stopped by itself is complete
-  and has its ``stop_reason`` in ``finished``.
+- ``curve`` (finetuning epochs, a list a number: less memory than a dict an epoch), ``finished``
+  (dict), ``times`` (dict), ``reason`` (why pruned, failed or not run): at the end. A trial that
+  stopped by itself is complete and has its ``stop_reason`` in ``finished``.
 - ``paused`` (a finetuning epoch): at each pause, after ``curve`` and ``times`` so far. A trial that
   is RUNNING and has it waits there, or goes on from there and may be lost.
 - ``duplicate_of``: number of the trial this one repeats; ``retry_of``: number of the
@@ -16,7 +16,7 @@ User attributes, few and big since each is one write to the storage:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from optuna.study import Study
@@ -29,6 +29,7 @@ from energytune.trial.builder import INTERRUPTED
 
 __all__ = [
     "counts",
+    "curve_of",
     "first_runs",
     "is_interrupted",
     "job_of",
@@ -119,7 +120,9 @@ def write_end(trial: Trial, record: TrialRecord) -> None:
 
 def _write_progress(trial: Trial, record: TrialRecord) -> None:
     if record.epochs:
-        trial.set_user_attr("curve", [dict(vars(epoch)) for epoch in record.epochs])
+        names = [field.name for field in fields(FinetuneEpoch)]
+        curve = {name: [getattr(epoch, name) for epoch in record.epochs] for name in names}
+        trial.set_user_attr("curve", curve)
     times = {name: getattr(record, name) for name in _TIMES}
     trial.set_user_attr("times", times)
 
@@ -164,11 +167,18 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
         # A trial that was lost when it was to be told PRUNED may have finished after all.
         reason="" if "finished" in attrs else attrs.get("reason", ""),
         snapshots=tuple(ProbeSnapshot(**s) for s in attrs.get("snapshots", ())),
-        epochs=tuple(FinetuneEpoch(**e) for e in attrs.get("curve", ())),
+        epochs=curve_of(attrs),
         finished=_finished(attrs["finished"]) if "finished" in attrs else None,
         duplicate_of=attrs.get("duplicate_of"),
         **attrs.get("times", {}),
     )
+
+
+def curve_of(attrs: dict[str, Any]) -> tuple[FinetuneEpoch, ...]:
+    """Returns the finetuning epochs that a trial's user attributes hold."""
+    curve: dict[str, list[Any]] = attrs.get("curve", {})
+    values = zip(*curve.values(), strict=True)
+    return tuple(FinetuneEpoch(**dict(zip(curve, row, strict=True))) for row in values)
 
 
 def _finished(stored: dict[str, Any]) -> Finished:

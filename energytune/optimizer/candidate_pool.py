@@ -103,14 +103,13 @@ def representative(pool: Pool, rng: np.random.Generator) -> int:
     """Returns the candidate that, beside all that was run, stands best for all candidates.
 
     It leaves the least sum of squared distances from each candidate to the nearest one that was
-    run, in energy if there is any: the greedy step of k-medoids. The first pick is so the middle,
-    the next ones spread out, and outliers come last.
+    run, in recipe and energy: the greedy step of k-medoids. The first pick is so the middle, the
+    next ones spread out, and outliers come last.
     """
-    columns = slice(-pool.n_energy, None) if pool.n_energy else slice(None)
-    points, seen = pool.points[:, columns], pool.seen[:, columns]
-    apart = cdist(points, points, "sqeuclidean")
-    if len(seen):
-        apart = np.minimum(apart, cdist(points, seen, "sqeuclidean").min(axis=1)[:, None])
+    apart = cdist(pool.points, pool.points, "sqeuclidean")
+    if len(pool.seen):
+        nearest = cdist(pool.points, pool.seen, "sqeuclidean").min(axis=1)
+        apart = np.minimum(apart, nearest[:, None])
     left = apart.sum(axis=0)
     best = np.flatnonzero(left <= left.min() * (1 + 1e-9))
     return int(rng.choice(best))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from energytune.config import Recipe
+from energytune.optimizer.ranking import ranked
 from energytune.trial import Job, TrialRecord
 
 __all__ = ["Candidate", "best_first", "confirm_job", "pick_candidates"]
@@ -55,23 +56,28 @@ def confirm_job(number: int, recipe: Recipe, seed: int) -> Job:
     return Job(f"c{number:03d}-s{seed}", number, recipe.canonical(), seed, "confirm")
 
 
-def best_first(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Returns the complete trials, one a recipe, by validation accuracy.
+def best_first(records: Sequence[TrialRecord], n_valid: int | None = None) -> list[TrialRecord]:
+    """Returns the complete trials, one a recipe, by :func:`~energytune.optimizer.ranking.ranked`.
 
-    Ties go to the lower validation loss, then to the lower number.
+    Args:
+        records: Trials of which only complete ones count.
+        n_valid: Validation images; None breaks only exact ties by the loss.
     """
     complete = [(end, record) for record in records if (end := record.finished) is not None]
-    ranked = sorted(
-        complete, key=lambda e: (-e[0].objective, e[0].best_valid_loss, e[1].job.number)
-    )
+    complete.sort(key=lambda e: e[1].job.number)
+    ends = [(end.objective, end.best_valid_loss) for end, _ in complete]
     unique: dict[str, TrialRecord] = {}
-    for _, record in ranked:
+    for place in ranked(ends, n_valid):
+        record = complete[place][1]
         unique.setdefault(record.job.recipe.key(), record)
     return list(unique.values())
 
 
 def pick_candidates(
-    records: Sequence[TrialRecord], baselines: Mapping[str, TrialRecord], n_recipes: int
+    records: Sequence[TrialRecord],
+    baselines: Mapping[str, TrialRecord],
+    n_recipes: int,
+    n_valid: int | None = None,
 ) -> list[Candidate]:
     """Returns the baselines and the best other recipes, in the order of the search's ranking.
 
@@ -81,6 +87,7 @@ def pick_candidates(
         records: Trials of the search, of which only complete ones count.
         baselines: The baselines' complete trials by role.
         n_recipes: Recipes beside the baselines, >= 1.
+        n_valid: Validation images; None breaks only exact ties by the loss.
     """
     roles: dict[str, tuple[str, ...]] = {}
     trials: dict[str, TrialRecord] = {}
@@ -88,10 +95,10 @@ def pick_candidates(
         key = record.job.recipe.key()
         roles[key] = (*roles.get(key, ()), role)
         trials[key] = record
-    ranked = {record.job.recipe.key(): record for record in best_first(records)}
-    others = [key for key in ranked if key not in roles][:n_recipes]
-    order = [key for key in ranked if key in roles or key in others]
-    return [_candidate(trials.get(key) or ranked[key], roles.get(key, ())) for key in order]
+    found = {record.job.recipe.key(): record for record in best_first(records, n_valid)}
+    others = [key for key in found if key not in roles][:n_recipes]
+    order = [key for key in found if key in roles or key in others]
+    return [_candidate(trials.get(key) or found[key], roles.get(key, ())) for key in order]
 
 
 def _candidate(record: TrialRecord, roles: tuple[str, ...]) -> Candidate:

@@ -50,9 +50,12 @@ class MapLookup:
     """An :data:`~energytune.optimizer.energy_features.EnergyLookup` on an energy map.
 
     A trial's head is the map's of the same depth, architecture and probing rate; of several
-    seeds the first. Of two smoothings of the map the nearer one is taken, outside of them nothing
-    is known. The snapshot is the one nearest to tau on a log(1 + tau) scale, the smaller of two
-    equally near; beyond the last one it is the last. It pickles.
+    seeds the first. Of a depth that was not probed it is the next shallower one's: deeper cuts
+    train real layers, a probe of all of them costs more than it tells, and what the depth itself
+    does the sampler's model learns from the parameter beside the energy. Of two smoothings of the
+    map the nearer one is taken, outside of them nothing is known. The snapshot is the one nearest
+    to tau on a log(1 + tau) scale, the smaller of two equally near; beyond the last one it is the
+    last. It pickles.
 
     Args:
         rows: Heads with their snapshots, ascending in epoch; heads without any are not known.
@@ -108,7 +111,7 @@ class MapLookup:
         return Known(recipe.key(), self._features(start))
 
     def _features(self, start: _Start) -> tuple[float, ...] | None:
-        curve = _nearest_curve(self._curves.get(start.kind, {}), start)
+        curve = _nearest_curve(self._shallower(start.kind), start)
         if curve is None:
             return None
         return energy_features(
@@ -117,6 +120,12 @@ class MapLookup:
             aie_max=self._aie_max,
             pull_max=self._pull_max,
         )
+
+    def _shallower(self, kind: _Kind) -> Mapping[float, tuple[ProbeSnapshot, ...]]:
+        """Returns the curves by smoothing of the deepest probed cut that is not below this one."""
+        depth, *head = kind
+        probed = (self._curves.get((d, *head)) for d in range(depth, -1, -1))  # type: ignore[arg-type]
+        return next((curves for curves in probed if curves), {})
 
     def _start(self, params: Mapping[str, Any]) -> _Start:
         """Reads a user's own parameters, in canonical form."""

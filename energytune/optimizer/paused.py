@@ -9,7 +9,7 @@ from itertools import islice
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from energytune.optimizer.attrs import job_of, write_pause
+from energytune.optimizer.attrs import curve_of, job_of, write_pause
 from energytune.optimizer.live_trial import LiveTrial
 from energytune.optimizer.promotion import Rungs
 from energytune.training import FinetuneEpoch, ProbeSnapshot
@@ -130,7 +130,7 @@ class PausedTrials:
         attrs, epoch = trial.user_attrs, trial.user_attrs["paused"]
         times = attrs["times"]
         # Lost between two writes of a later pause, the curve may be longer.
-        curve = tuple(FinetuneEpoch(**e) for e in attrs["curve"][:epoch])
+        curve = curve_of(attrs)[:epoch]
         snapshots = tuple(ProbeSnapshot(**s) for s in attrs.get("snapshots", ()))
         told = (
             ProbeDone(snapshots, times["seconds_hp"], times["n_hp_epochs_run"]),

@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from energytune.errors import ConfigError, unknown_name
 from energytune.optimizer.energy_rules import ProbedTable, Tolerances, collapsed, redundant
+from energytune.optimizer.finished_trials import FinishedTrials
 from energytune.optimizer.probed import Probed, probed_of
 from energytune.optimizer.rungs import (
-    FinishedTrials,
     SuccessiveHalvingPruner,
     compared,
     median_pruner,
@@ -73,7 +73,7 @@ class EnergyPruner(BasePruner):
     Args:
         n_ft_epochs: Finetuning epochs of a whole trial, >= 1.
         inner: Decides during finetuning. None is successive halving with a grace of 8 % of the
-            epochs and reduction factor 3.
+            epochs and reduction factor 4.
         tolerances: When two starts are equal: in accuracy, in AIE, and as a ratio of rates.
         n_collapse_trials: Fewest trials to call a head collapsed by comparison, >= 1.
         gate: Asked before finetuning about the trials that the rules let pass.

@@ -62,6 +62,7 @@ class StudySource:
         pause_baselines: Whether baselines wait at rungs too.
         n_finalists: So many trials beside the baselines are complete at the end, >= 0; one at
             most if a budget has ended the search.
+        n_valid: Validation images, which tell near ties; None knows exact ones only.
         observers: Told of each job that is run; not of duplicates.
 
     Attributes:
@@ -86,6 +87,7 @@ class StudySource:
         rungs: Rungs | None = None,
         pause_baselines: bool = True,
         n_finalists: int = 1,
+        n_valid: int | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
         self._study, self._space = study, space
@@ -93,6 +95,7 @@ class StudySource:
         self._budgets, self._limits = budgets, limits
         self._is_late = False
         self._pause_baselines, self._n_finalists = pause_baselines, n_finalists
+        self._n_valid = n_valid
         self._seed, self._observers = seed, observers
         self._baseline_taus = baseline_roles(baseline_taus)
         self._running: dict[str, LiveTrial] = {}
@@ -136,11 +139,8 @@ class StudySource:
         return all(self._baseline(role) is not None for role in self._baseline_taus)
 
     def best(self) -> TrialRecord | None:
-        """Returns the complete trial of the highest objective, None if there is none.
-
-        Ties go to the lower validation loss, then to the lower number.
-        """
-        return next(iter(best_first(self.records)), None)
+        """Returns the best complete trial, near ties by the loss; None if there is none."""
+        return next(iter(best_first(self.records, self._n_valid)), None)
 
     def baselines(self) -> tuple[TrialRecord | None, TrialRecord | None]:
         """Returns the ended trials of tau = 0 and tau = max, None where there is none."""

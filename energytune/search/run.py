@@ -119,6 +119,8 @@ class _Search:
             )
             watchers = self.observers
             self.observers = [self.log, tracked.observer, *watchers]
+            if bench.splits.task.metric == "accuracy":  # of others the error is not known
+                self.confirmation.n_valid = len(bench.splits.valid)
             source = self._source(cluster, self._sampler(bench))
             for record in source.records:  # of an earlier start: the log and MLflow have them
                 for watcher in watchers:
@@ -149,9 +151,12 @@ class _Search:
         """Puts the bench on the trials' device and caches the features of every cut."""
         spec = replace(bench.spec, use_gpu=cluster.gpus_per_trial > 0)
         placed = Bench(spec, bench.splits, bench.backbone)
-        depths = self.config.space.reinit_depth
+        searched = self.config.space.reinit_depth
+        depths = {*range(searched.low, searched.high + 1)}
+        if self.config.sampler == "energy":
+            depths.add(0)  # for its map
         with self.clock.stage("features"):
-            placed.prepare(range(depths.low, depths.high + 1), self.progress)
+            placed.prepare(sorted(depths), self.progress)
         return placed
 
     def _sampler(self, bench: Bench) -> Sampler:
@@ -198,6 +203,7 @@ class _Search:
             # Whole baselines tell early what the seed does and how long a trial takes.
             pause_baselines=self.config.until == "trials" and self.config.time_budget_s is None,
             n_finalists=1 if self.config.ft_epochs_budget else self.config.n_confirm_recipes,
+            n_valid=self.confirmation.n_valid,
             observers=self.observers,
         )
         self.repeats = repeats = self._repeats(source)

@@ -37,9 +37,9 @@ class ProbeSnapshot:
     n_views: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FinetuneEpoch:
-    """One finetuning epoch.
+    """One finetuning epoch; of these a long search keeps hundreds of thousands.
 
     Attributes:
         epoch: From 1.

@@ -7,7 +7,7 @@ pretrained and cached before a worker starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -168,7 +168,7 @@ class Bench:
             )
         return space
 
-    def prepare(self, depths: range, progress: Progress = NO_PROGRESS) -> None:
+    def prepare(self, depths: Iterable[int], progress: Progress = NO_PROGRESS) -> None:
         """Caches the features at every cut of ``depths``."""
         for depth in depths:
             self.probe_data(depth, progress)

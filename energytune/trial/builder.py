@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import asdict
 from typing import Any
 
 from energytune.training import FinetuneEpoch, ProbeSnapshot
@@ -37,7 +38,7 @@ def non_finite(seen: ProbeSnapshot | FinetuneEpoch | Finished) -> str:
         where, numbers = "end", {k: getattr(seen, k) for k in ("objective", "best_valid_loss")}
     else:
         stage = "HP" if isinstance(seen, ProbeSnapshot) else "FT"
-        where, numbers = f"{stage} epoch {seen.epoch}", vars(seen)
+        where, numbers = f"{stage} epoch {seen.epoch}", asdict(seen)
     bad = [f"{name} = {value}" for name, value in numbers.items() if not math.isfinite(value)]
     return f"non-finite at {where}: {', '.join(bad)}" if bad else ""
 

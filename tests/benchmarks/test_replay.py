@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from optuna.pruners import BasePruner
@@ -16,6 +18,7 @@ from energytune.optimizer.promotion import Rungs
 from tests.benchmarks.hand_made import (
     FT_S,
     HP_S,
+    MAP_EPOCHS,
     ORDER,
     by_tau,
     hand_made_table,
@@ -87,14 +90,13 @@ def test_whole_finetunes_cost_their_epochs_and_probing_is_shared() -> None:
     [
         ({}, 32),
         ({"shares_probing": False}, 4 + 32),
-        ({"maps_energy": True}, len(HEADS) * 2048),
-        (
-            {"maps_energy": True, "shares_probing": False},
-            len(HEADS) * (4 + 32 + 128 + 512 + 2048) + 4 + 32,
-        ),
+        ({"maps": "shallow"}, MAP_EPOCHS + 32),
+        ({"maps": "shallow", "shares_probing": False}, MAP_EPOCHS + 4 + 32),
+        # Half of the heads have a reinitialised layer; A and B do not.
+        ({"maps": "all"}, MAP_EPOCHS + len(HEADS) // 2 * 512 + 32),
     ],
 )
-def test_seconds_of_probing(changes: dict[str, bool], hp_epochs: int) -> None:
+def test_seconds_of_probing(changes: dict[str, Any], hp_epochs: int) -> None:
     table = hand_made_table({})
     trace = Replay(table, 0).search(one_after_another([A, B]).but(**changes), 200, 0)
     assert trace.total_seconds == pytest.approx(hp_epochs * HP_S + 200 * FT_S)
@@ -150,7 +152,7 @@ def test_a_pruner_is_asked_at_rungs_only() -> None:
 
 def test_pausing_goes_on_with_the_best_of_three_and_pays_each_epoch_once() -> None:
     table = hand_made_table({A: rising(0.5), B: rising(0.9), C: rising(0.4)})
-    method = one_after_another([A, B, C]).but(promotion=lambda: Rungs((8,)))
+    method = one_after_another([A, B, C]).but(promotion=lambda: Rungs((8,), 3))
     trace = Replay(table, 0).search(method, 116, 0)
     assert [(e.place, e.end, e.epoch) for e in trace.ended] == [
         (place(A), "paused", 8),
@@ -220,6 +222,35 @@ def test_a_redundant_start_is_not_finetuned() -> None:
     assert trace.ended[1].epoch == 0
     assert trace.ended[1].reason.startswith("redundant: starts like trial 0")
     assert trace.total_seconds == pytest.approx(512 * HP_S + 200 * FT_S)
+
+
+@pytest.mark.parametrize(
+    ("tied_se", "loss_of_b", "returned"),
+    [
+        (0.0, 0.2, A),  # without the rule the higher accuracy
+        (0.5, 0.2, B),  # 0.5 sqrt(0.8 * 0.2 / 100) is 0.02
+        (0.4, 0.2, A),
+        (0.5, 1.5, A),
+    ],
+)
+def test_near_ties_go_by_the_loss(tied_se: float, loss_of_b: float, returned: object) -> None:
+    table = hand_made_table({A: [0.80] * 100, B: [0.78] * 100, C: [0.5, 0.51] * 50})
+    table.valid_loss[0, place(B)] = loss_of_b
+    assert table.n_valid == 100
+    method = one_after_another([A, B]).but(tied_se=tied_se)
+    assert Replay(table, 0).search(method, 200, 0).place[-1] == place(returned)
+
+
+def test_a_deeper_cut_counts_as_the_deepest_that_is_mapped() -> None:
+    table = hand_made_table({})
+    deeper = replace(A, reinit_depth=1)
+    table.proxies[0, deeper.head, 4]["aie"] = 0.4
+    replay = Replay(table, 0)
+    aie, *_ = replay.known(params_of(deeper)).features or ()
+    assert aie == pytest.approx(2 * (0.8 / 5) / 0.8)
+    assert replay.known(params_of(deeper)).key == deeper
+    aie, *_ = replay.known_at_all_depths(params_of(deeper)).features or ()
+    assert aie == pytest.approx(2 * 0.4 / 0.8)
 
 
 def test_energy_is_unknown_where_probing_diverged() -> None:

@@ -16,8 +16,8 @@ from energytune.optimizer.promotion import Rungs
 
 PLAIN = Method(
     lambda _replay, seed: RandomSampler(seed=seed),
-    promotion=lambda: Rungs((8, 24, 72)),
-    maps_energy=True,
+    promotion=lambda: Rungs((8, 32)),
+    maps="shallow",
 )
 EPOCHS = (0, 1, 4, 32, 128, 512, 2048)
 
@@ -59,6 +59,7 @@ def table(task: str, valid_acc: float = 0.5) -> Table:
         np.stack([failed, failed]),
         np.full(len(order), 0.01),
         dict.fromkeys(HEADS, 0.001),
+        1.0,
         probes,
     )
 

@@ -34,6 +34,10 @@ def test_without_a_number_of_trials_the_cap_is_that_of_the_end(
     assert settings(**changes).n_trials == n_trials
 
 
+def test_the_default_sampler_reads_the_energy_map() -> None:
+    assert settings().sampler == "energy"
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
 def test_to_converge_the_sampler_must_say_what_it_expects(sampler: str) -> None:
     assert settings(sampler=sampler).sampler == sampler

@@ -32,6 +32,11 @@ def test_patience_in_epochs(patience: float | None, epochs: int, n_epochs: int |
     assert FinetuneConfig(epochs=epochs, patience=patience).patience_epochs == n_epochs
 
 
+@pytest.mark.parametrize(("epochs", "n_epochs"), [(200, 40), (12, 3), (1, 1)])
+def test_by_default_it_waits_for_a_fifth_of_the_epochs(epochs: int, n_epochs: int) -> None:
+    assert FinetuneConfig(epochs=epochs).patience_epochs == n_epochs
+
+
 @given(thousandths=st.integers(1, 1000), epochs=st.integers(1, 5000))
 def test_patience_is_rounded_up_as_with_exact_numbers(thousandths: int, epochs: int) -> None:
     config = FinetuneConfig(epochs=epochs, patience=thousandths / 1000)

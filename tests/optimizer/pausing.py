@@ -14,7 +14,7 @@ from energytune.optimizer.rungs import no_pruner
 from energytune.trial import EpochsDone, Event, Idle, Job, Paused, ProbeDone, TrialRecord
 from tests.optimizer.fakes import N_EPOCHS, make_run_job, make_source, memory_study
 
-RUNGS = (4, 12, 36)
+RUNGS, ETA = (4, 12, 36), 3
 RunJob = Callable[[Job], Generator[Event, None, None]]
 
 
@@ -27,7 +27,7 @@ def pausing_study(name: str = "random", seed: int = 0) -> Study:
 
 
 def pausing_source(study: Study, **changes: Any) -> StudySource:
-    return make_source(study, **{"rungs": Rungs(RUNGS), **changes})
+    return make_source(study, **{"rungs": Rungs(RUNGS, ETA), **changes})
 
 
 def resuming(run_job: RunJob | None = None, ran: list[Job] | None = None) -> RunJob:

@@ -134,20 +134,22 @@ def test_the_representative_is_the_greedy_medoid(
     rng = np.random.default_rng(seed)
     points, seen = rng.random((n_candidates, 4)), rng.random((n_seen, 4))
     pool = Pool([{"x": i} for i in range(n_candidates)], points, seen, n_energy)
-    columns = slice(4 - n_energy, None) if n_energy else slice(None)
     place = representative(pool, np.random.default_rng(seed))
-    _, left = naive_representative(points[:, columns], seen[:, columns])
+    _, left = naive_representative(points, seen)
     assert left[place] == pytest.approx(min(left))
 
 
-def test_representatives_are_the_middle_then_spread_out() -> None:
-    line = np.linspace(0, 1, 21)[:, None]
-    seen = np.zeros((0, 1))
+@pytest.mark.parametrize("varied", [0, 1])
+def test_representatives_are_the_middle_then_spread_out(varied: int) -> None:
+    """Whether the recipes differ in themselves or in the energy alone."""
+    points = np.full((21, 2), 0.5)
+    points[:, varied] = np.linspace(0, 1, 21)
+    seen = np.zeros((0, 2))
     picked = []
     for _ in range(3):
-        pool = Pool([{}] * 21, line, seen, 1)
+        pool = Pool([{}] * 21, points, seen, 1)
         place = representative(pool, np.random.default_rng(0))
-        picked.append(float(line[place, 0]))
-        seen = np.vstack([seen, line[place]])
+        picked.append(float(points[place, varied]))
+        seen = np.vstack([seen, points[place]])
     assert picked[0] == pytest.approx(0.5)
     assert sorted(picked[1:]) == pytest.approx([0.15, 0.85], abs=0.1)

@@ -65,6 +65,12 @@ def test_a_recipe_is_confirmed_once() -> None:
     assert [c.number for c in found] == [5, 2, 1, 4, 0]
 
 
+def made(accuracy: float, loss: float, number: int) -> TrialRecord:
+    record = trial(number, (accuracy,), tau=number)
+    assert record.finished is not None
+    return replace(record, finished=replace(record.finished, best_valid_loss=loss))
+
+
 @pytest.mark.parametrize(
     ("better", "worse"),
     [
@@ -76,15 +82,30 @@ def test_a_recipe_is_confirmed_once() -> None:
 def test_ties_go_to_the_lower_loss_then_to_the_lower_number(
     better: tuple[float, float, int], worse: tuple[float, float, int]
 ) -> None:
-    def made(accuracy: float, loss: float, number: int) -> TrialRecord:
-        record = trial(number, (accuracy,), tau=number)
-        assert record.finished is not None
-        return replace(record, finished=replace(record.finished, best_valid_loss=loss))
-
     assert [r.job.number for r in best_first([made(*worse), made(*better)])] == [
         better[2],
         worse[2],
     ]
+
+
+@pytest.mark.parametrize(
+    ("n_valid", "numbers"),
+    [
+        (None, [2, 3, 4, 5]),
+        (400, [3, 2, 5, 4]),  # half a standard error is 0.0068 at 0.92, 0.0081 at 0.88
+        (40_000, [2, 3, 4, 5]),
+    ],
+)
+def test_a_near_tie_goes_to_the_lower_loss_where_the_images_are_counted(
+    n_valid: int | None, numbers: list[int]
+) -> None:
+    records = [made(0.92, 0.5, 2), made(0.915, 0.4, 3), made(0.88, 0.3, 4), made(0.875, 0.1, 5)]
+    for n_recipes in (1, 3, 4):
+        found = pick_candidates(records, {}, n_recipes, n_valid)
+        assert [c.number for c in found] == numbers[:n_recipes]
+    assert [r.job.number for r in best_first(records, n_valid)] == numbers
+    baseline = {"baseline_tau_0": records[0]}
+    assert [c.number for c in pick_candidates(records, baseline, 1, n_valid)] == numbers[:2]
 
 
 def test_the_id_of_a_run_names_trial_and_seed() -> None:

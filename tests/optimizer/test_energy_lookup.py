@@ -30,7 +30,7 @@ def head(arch: str = "mlp", smoothing: float = 0.0, **changes: Any) -> MapHead:
 def curve(of: MapHead, epochs: tuple[int, ...] = EPOCHS) -> tuple[ProbeSnapshot, ...]:
     """Snapshots whose AIE and pull tell head and epoch."""
     recipe = Recipe(tau=0, label_smoothing=of.label_smoothing, ft_lr=1.0)
-    pull = 0.1 + 0.2 * (of.head_arch == "mlp") + 0.01 * of.seed
+    pull = 0.1 + 0.2 * (of.head_arch == "mlp") + 0.01 * of.seed + 0.05 * of.reinit_depth
     return tuple(probe_at(e, recipe, pull_norm=pull + 0.001 * e) for e in epochs)
 
 
@@ -73,13 +73,55 @@ def test_the_nearest_snapshot_of_the_head(changes: dict[str, Any], of: MapHead, 
     "changes",
     [
         {"label_smoothing": 0.21},
-        {"reinit_depth": 1},
         {"head_arch": "conv"},
         {"hp_lr": 0.1},
+        {"label_smoothing": 0.21, "reinit_depth": 2},
+        {"head_arch": "conv", "reinit_depth": 2},
+        {"hp_lr": 0.1, "reinit_depth": 2},
     ],
 )
 def test_what_was_not_probed_is_not_known(changes: dict[str, Any]) -> None:
     assert MapLookup(rows())(PARAMS | changes).features is None
+
+
+@pytest.mark.parametrize(
+    ("probed", "depth", "found"),
+    [
+        ((0, 2), 0, 0),
+        ((0, 2), 1, 0),
+        ((0, 2), 2, 2),
+        ((0, 2), 5, 2),
+        ((2, 0, 3), 2, 2),
+        ((0,), 3, 0),
+        ((1,), 3, 1),
+        ((1, 2), 0, None),
+    ],
+)
+@pytest.mark.parametrize("tau", [0, 8])
+def test_a_depth_that_was_not_probed_counts_as_the_next_shallower_one(
+    probed: tuple[int, ...], depth: int, found: int | None, tau: int
+) -> None:
+    table = [row for k in probed for row in rows(reinit_depth=k)]
+    known = MapLookup(table)(PARAMS | {"reinit_depth": depth, "tau": tau})
+    if found is None:
+        assert known.features is None
+        return
+    smoothing = 0.1 if tau else 0.0
+    of = head(smoothing=smoothing, reinit_depth=found)
+    assert known.features == features_at(of, tau, 0.02, table)
+    # even where it is alike in energy, another depth is another run
+    other = MapLookup(table)(PARAMS | {"reinit_depth": depth + 1, "tau": tau})
+    assert other.key != known.key
+
+
+def test_the_next_shallower_depth_is_that_of_the_same_kind_of_head() -> None:
+    deep = head("linear", 0.1, reinit_depth=1)
+    table = [*rows(), (deep, curve(deep))]
+    lookup = MapLookup(table)
+    linear = lookup(PARAMS | {"reinit_depth": 2, "head_arch": "linear"})
+    assert linear.features == features_at(deep, 8, 0.02, table)
+    mlp = lookup(PARAMS | {"reinit_depth": 2})
+    assert mlp.features == features_at(head(smoothing=0.1), 8, 0.02, table)
 
 
 def test_a_parameter_that_is_missing_has_the_maps_only_value() -> None:
@@ -160,9 +202,12 @@ def test_it_pickles() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), snap=st.booleans())
-def test_a_searchs_parameters_are_known_by_the_recipe_that_is_run(seed: int, snap: bool) -> None:
-    space = make_space(tau={"low": 0, "high": 64, "snap": snap}, reinit_depth=0)
+@given(seed=st.integers(0, 10_000), snap=st.booleans(), deepest=st.sampled_from([0, 2]))
+def test_a_searchs_parameters_are_known_by_the_recipe_that_is_run(
+    seed: int, snap: bool, deepest: int
+) -> None:
+    depths = {"low": 0, "high": deepest}
+    space = make_space(tau={"low": 0, "high": 64, "snap": snap}, reinit_depth=depths)
     grid = grid_of_space(space)
     table = [
         (one, curve(one, (0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64))) for one in grid.heads()

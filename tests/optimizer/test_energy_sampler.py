@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -54,7 +54,9 @@ def sampler(seed: int = 0, **changes: Any) -> EnergySampler:
     return EnergySampler(settings.pop("energy", energy), seed=seed, **settings)
 
 
-def study_of(made: optuna.samplers.BaseSampler, direction: str = "maximize") -> Study:
+def study_of(
+    made: optuna.samplers.BaseSampler, direction: Literal["maximize", "minimize"] = "maximize"
+) -> Study:
     return optuna.create_study(direction=direction, sampler=made)
 
 
@@ -67,15 +69,17 @@ def expectations(study: Study) -> list[float | None]:
     return [trial.system_attrs.get(EXPECTED_IMPROVEMENT) for trial in study.trials]
 
 
-def test_a_seed_gives_the_same_suggestions() -> None:
-    first = run(study_of(sampler(1)), 12)
-    assert run(study_of(sampler(1)), 12) == first
-    assert run(study_of(sampler(2)), 12) != first
+@pytest.mark.parametrize("hedge_every", [0, 3])
+def test_a_seed_gives_the_same_suggestions(hedge_every: int) -> None:
+    first = run(study_of(sampler(1, hedge_every=hedge_every)), 12)
+    assert run(study_of(sampler(1, hedge_every=hedge_every)), 12) == first
+    assert run(study_of(sampler(2, hedge_every=hedge_every)), 12) != first
 
 
-def test_a_continued_study_goes_on_as_one_that_was_not_interrupted() -> None:
+@pytest.mark.parametrize("hedge_every", [0, 3])
+def test_a_continued_study_goes_on_as_one_that_was_not_interrupted(hedge_every: int) -> None:
     def fresh() -> PerTrialSampler:
-        return PerTrialSampler(sampler().reseeded, 3)
+        return PerTrialSampler(sampler(hedge_every=hedge_every).reseeded, 3)
 
     whole = run(study_of(fresh()), 12)
     half = study_of(fresh())
@@ -111,9 +115,12 @@ def test_the_first_picks_spread_over_the_energies_then_the_model_and_the_hedge_p
     assert np.all(np.ptp(first, axis=0) > [0.5, 2.0])
 
 
-@pytest.mark.parametrize(("hedge_every", "n_model"), [(0, 8), (1, 0), (2, 4)])
-def test_how_often_it_hedges(hedge_every: int, n_model: int) -> None:
-    study = study_of(sampler(n_initial=2, hedge_every=hedge_every))
+@pytest.mark.parametrize(
+    ("changes", "n_model"),
+    [({}, 8), ({"hedge_every": 0}, 8), ({"hedge_every": 1}, 0), ({"hedge_every": 2}, 4)],
+)
+def test_it_hedges_as_often_as_told_by_default_never(changes: dict[str, int], n_model: int) -> None:
+    study = study_of(sampler(n_initial=2, **changes))
     run(study, 10)
     assert sum(value is not None for value in expectations(study)) == n_model
 
@@ -226,7 +233,7 @@ def test_it_works_under_two_threads() -> None:
 def test_the_space_is_learned_where_it_is_not_given() -> None:
     study = study_of(sampler(space=None, n_initial=3))
     run(study, 8)
-    assert sum(value is not None for value in expectations(study)) == 3  # 4, 5 and 7
+    assert sum(value is not None for value in expectations(study)) == 5  # all but the first 3
 
 
 def test_a_parameter_of_one_value_is_told_to_the_lookup() -> None:
@@ -250,12 +257,14 @@ def test_what_is_fixed_from_outside_leaves_the_lookup_unasked() -> None:
     assert None not in expectations(study)[3:]
 
 
-def test_a_reseeded_copy_leaves_the_first_as_it_was() -> None:
-    first, plain = sampler(1), sampler(1)
+@pytest.mark.parametrize("hedge_every", [0, 3])
+def test_a_reseeded_copy_leaves_the_first_as_it_was(hedge_every: int) -> None:
+    first, plain, other_seed = (sampler(seed, hedge_every=hedge_every) for seed in (1, 1, 9))
     other = first.reseeded(2)
     assert other.infer_relative_search_space(study_of(other), None) == SPACE  # type: ignore[arg-type]
-    assert run(study_of(first), 8) == run(study_of(plain), 8)
-    assert run(study_of(sampler(9).reseeded(1)), 8) == run(study_of(sampler(1)), 8)
+    left = run(study_of(first), 8)
+    assert left == run(study_of(plain), 8)
+    assert run(study_of(other_seed.reseeded(1)), 8) == left
 
 
 def test_reseeding_makes_copies_differ() -> None:

@@ -24,6 +24,7 @@ from tests.optimizer.fakes import (
     stopping,
 )
 from tests.optimizer.pausing import (
+    ETA,
     RUNGS,
     Watcher,
     pausing_source,
@@ -34,14 +35,16 @@ from tests.optimizer.pausing import (
 )
 
 
-def reached(n_trials: int, values: list[float], n_finalists: int, n_baselines: int) -> list[int]:
+def reached(
+    n_trials: int, values: list[float], n_finalists: int, n_baselines: int, eta: int
+) -> list[int]:
     """How far each trial is run, written down anew: one job at a time, sorted at each look."""
     ends = (*RUNGS, N_EPOCHS)
     at = dict.fromkeys(range(n_trials), -1)  # index of the rung; -1 before it was begun
 
     def best(rung: int) -> list[int]:
         came = sorted((n for n in at if at[n] >= rung), key=lambda n: (-values[n], n))
-        return came[: len(came) // 3]
+        return came[: len(came) // eta]
 
     def go(number: int) -> None:
         at[number] += 1
@@ -78,17 +81,19 @@ def reached(n_trials: int, values: list[float], n_finalists: int, n_baselines: i
 @pytest.mark.parametrize(
     ("n_trials", "n_finalists", "seed"), [(3, 1, 0), (12, 0, 1), (30, 1, 2), (30, 3, 3), (60, 2, 4)]
 )
+@pytest.mark.parametrize("eta", [3, 4])
 def test_each_trial_is_run_as_far_as_it_has_earned(
-    n_trials: int, n_finalists: int, seed: int
+    n_trials: int, n_finalists: int, seed: int, eta: int
 ) -> None:
     study = pausing_study(seed=seed)
-    source = pausing_source(study, n_trials=n_trials, n_finalists=n_finalists)
+    rungs = Rungs(RUNGS, eta)
+    source = pausing_source(study, n_trials=n_trials, n_finalists=n_finalists, rungs=rungs)
     run_inline(source, resuming())
     records = source.records
     assert [record.job.number for record in records] == list(range(n_trials))
     begun = [record for record in records if record.epochs]  # others started like one that is whole
     values = [quality(record.job.recipe) for record in begun]
-    expected = reached(len(begun), values, n_finalists, 2)
+    expected = reached(len(begun), values, n_finalists, 2, eta)
     assert [len(record.epochs) for record in begun] == expected
     for record in begun:
         assert [e.epoch for e in record.epochs] == list(range(1, len(record.epochs) + 1))
@@ -108,7 +113,7 @@ def test_what_waits_is_running_in_the_study_and_has_its_curve() -> None:
         run_one(source, job, run_job)
     for trial in study.trials:
         assert trial.state == TrialState.RUNNING
-        assert trial.user_attrs["paused"] == 4 == len(trial.user_attrs["curve"])
+        assert trial.user_attrs["paused"] == 4 == len(trial.user_attrs["curve"]["epoch"])
         assert list(trial.intermediate_values) == [4]
         assert "snapshots" in trial.user_attrs
         assert "finished" not in trial.user_attrs
@@ -192,7 +197,7 @@ def test_one_that_stopped_by_itself_does_not_wait_at_that_epoch() -> None:
     space = space.model_copy(update={"finetune": finetune})
     watcher = Watcher()
     source = pausing_source(
-        pausing_study(), space=space, n_trials=9, rungs=Rungs((4, 20)), observers=[watcher]
+        pausing_study(), space=space, n_trials=9, rungs=Rungs((4, 20), ETA), observers=[watcher]
     )
     run_inline(source, resuming(stopping))
     stopped = [r for r in source.records if r.stop_reason]

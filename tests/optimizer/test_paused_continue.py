@@ -18,6 +18,8 @@ from energytune.trial import Event, Idle, Job, TrialRecord, run_inline
 from energytune.trial.builder import INTERRUPTED
 from tests.optimizer.fakes import N_EPOCHS, journal_study, make_source
 from tests.optimizer.pausing import (
+    ETA,
+    RUNGS,
     Watcher,
     pausing_pruner,
     pausing_source,
@@ -155,7 +157,7 @@ def test_interrupted_after_a_pause_it_waits_there_again() -> None:
     source.on_events(job.id, events[:5])
     source.on_end(job.id, INTERRUPTED)
     assert study.trials[job.number].state == TrialState.RUNNING
-    assert len(study.trials[job.number].user_attrs["curve"]) == job.resume_epoch
+    assert len(study.trials[job.number].user_attrs["curve"]["epoch"]) == job.resume_epoch
     assert not [record for record in watcher.ended if record.job.number == job.number]
     again = pausing_source(study, **SEARCH)
     assert again.next_job() == job
@@ -189,7 +191,7 @@ def test_a_longer_curve_than_the_pause_is_cut(monkeypatch: pytest.MonkeyPatch) -
     assert source.on_events(job.id, events)
     with pytest.raises(Killed):
         source.on_end(job.id)
-    assert len(study.trials[job.number].user_attrs["curve"]) > job.resume_epoch
+    assert len(study.trials[job.number].user_attrs["curve"]["epoch"]) > job.resume_epoch
     again = pausing_source(study, **SEARCH)
     assert again.next_job() == job
     run_one(again, job, resuming())
@@ -270,7 +272,7 @@ def test_rungs_are_read_from_the_study_whatever_the_order(order: tuple[int, ...]
         job = jobs[place]
         assert isinstance(job, Job)
         run_one(source, job, resuming())
-    rungs = Rungs((4, 12, 36))
+    rungs = Rungs(RUNGS, ETA)
     pausing_source(study, n_trials=3, rungs=rungs)
     waiting = {t.number: t.user_attrs["paused"] for t in study.trials}
     assert rungs.paused == waiting

@@ -50,7 +50,7 @@ class Naive:
 
 
 def test_of_three_the_best_goes_on_and_nobody_before() -> None:
-    rungs = Rungs(EPOCHS)
+    rungs = Rungs(EPOCHS, 3)
     assert not rungs.goes_on(0, 2, 0.9)
     assert not rungs.goes_on(1, 2, 0.5)
     assert rungs.next() is None
@@ -64,15 +64,29 @@ def test_of_three_the_best_goes_on_and_nobody_before() -> None:
     assert rungs.goes_on(5, 2, 0.8)  # the second of six
 
 
+def test_by_default_the_best_of_four_goes_on() -> None:
+    rungs = Rungs((2,))
+    for number, value in enumerate((0.9, 0.5, 0.7)):
+        assert not rungs.goes_on(number, 2, value)
+    assert rungs.next() is None
+    assert not rungs.goes_on(3, 2, 0.8)
+    assert [rungs.next(), rungs.next()] == [0, None]
+    for number in (4, 5, 6):
+        assert not rungs.goes_on(number, 2, 0.1)
+    assert rungs.next() is None
+    assert not rungs.goes_on(7, 2, 0.2)
+    assert [rungs.next(), rungs.next()] == [3, None]  # the second of eight
+
+
 def test_of_equals_the_earliest_goes_on() -> None:
-    rungs = Rungs((1,))
+    rungs = Rungs((1,), 3)
     for number in (2, 0, 1):
         rungs.goes_on(number, 1, 0.5)
     assert [rungs.next(), rungs.next()] == [0, None]
 
 
 def test_the_highest_rung_comes_first() -> None:
-    rungs = Rungs(EPOCHS)
+    rungs = Rungs(EPOCHS, 3)
     for number in range(3):
         rungs.came(number, 2, 0.9)
         assert not rungs.goes_on(number, 6, 0.3 - 0.1 * number)
@@ -84,7 +98,7 @@ def test_the_highest_rung_comes_first() -> None:
 
 
 def test_one_that_need_not_wait_counts_all_the_same() -> None:
-    rungs = Rungs((4,))
+    rungs = Rungs((4,), 3)
     rungs.came(0, 4, 0.9)
     assert not rungs.goes_on(1, 4, 0.5)
     assert not rungs.goes_on(2, 4, 0.6)
@@ -95,7 +109,7 @@ def test_one_that_need_not_wait_counts_all_the_same() -> None:
 
 
 def test_one_that_stopped_by_itself_counts_at_the_rungs_that_it_did_not_come_to() -> None:
-    rungs = Rungs(EPOCHS)
+    rungs = Rungs(EPOCHS, 3)
     rungs.came(0, 2, 0.3)
     rungs.ended(0, 0.6)
     for number, value in ((1, 0.5), (2, 0.55)):
@@ -108,7 +122,7 @@ def test_one_that_stopped_by_itself_counts_at_the_rungs_that_it_did_not_come_to(
 
 
 def test_one_that_failed_counts_nowhere() -> None:
-    rungs = Rungs(EPOCHS)
+    rungs = Rungs(EPOCHS, 3)
     for number, value in enumerate((0.9, 0.5, 0.4)):
         rungs.goes_on(number, 2, value)
     rungs.ended(0, None)

@@ -100,15 +100,17 @@ def run_epochs(study: optuna.Study, trial: Trial, accuracy: float) -> int | None
 
 def test_successive_halving_step_by_step() -> None:
     study = make_study()
-    rates = [0.001 * 1.3**i for i in range(9)]
+    rates = [0.001 * 1.3**i for i in range(11)]
     table = [
         (0.50, None),  # the first is always the best so far
-        (0.40, 4),  # fewer than three: only the best goes on
+        (0.40, 4),  # fewer than four: only the best goes on
         (0.60, None),
         (0.55, 4),
         (0.70, None),
-        (0.59, 4),  # best third of 6: above 0.6
-        (0.65, 12),  # in the best third of 7 at epoch 4, not of 4 at epoch 12
+        (0.59, 4),
+        (0.65, 4),  # the second of 7, of which one goes on
+        (0.64, 4),  # the third of 8, of which two go on
+        (0.66, 16),  # the second of 9 at epoch 4, but of 4 at epoch 16
         (0.70, None),  # a tie with the best stays
         (0.30, 4),
     ]

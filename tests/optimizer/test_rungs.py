@@ -15,11 +15,11 @@ from energytune.optimizer.rungs import AtRungs, grace_epochs, reported_epochs, s
     [
         (1, 1, set()),
         (2, 1, {1}),
-        (3, 1, {1}),  # a rung at the last epoch would save nothing
-        (4, 1, {1, 3}),
-        (50, 4, {4, 12, 36}),
-        (100, 8, {8, 24, 72}),
-        (200, 16, {16, 48, 144}),
+        (4, 1, {1}),  # a rung at the last epoch would save nothing
+        (5, 1, {1, 4}),
+        (50, 4, {4, 16}),
+        (100, 8, {8, 32}),
+        (200, 16, {16, 64}),
     ],
 )
 def test_rungs_of_successive_halving(n_epochs: int, grace: int, rungs: set[int]) -> None:
@@ -33,7 +33,7 @@ def test_the_grace_is_at_least_8_percent(n_epochs: int) -> None:
     assert grace >= 0.08 * n_epochs
     assert grace - 1 < 0.08 * n_epochs
     rungs = sorted(successive_halving(n_epochs).rung_epochs(n_epochs))
-    assert rungs == [grace * 3**i for i in range(10) if grace * 3**i < n_epochs]
+    assert rungs == [grace * 4**i for i in range(10) if grace * 4**i < n_epochs]
 
 
 @pytest.mark.parametrize(

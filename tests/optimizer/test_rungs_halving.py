@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -15,17 +15,22 @@ from optuna.trial import Trial, TrialState
 from energytune.errors import ConfigError
 from energytune.optimizer.rungs import SuccessiveHalvingPruner, successive_halving
 
-LAST = 30  # of rungs at 3, 9, 27
+RUNGS = (3, 9, 27)
+Direction = Literal["maximize", "minimize"]
+
+
+def halving() -> SuccessiveHalvingPruner:
+    return SuccessiveHalvingPruner(RUNGS, 3)
 
 
 def make_study(
-    pruner: optuna.pruners.BasePruner | None = None, direction: str = "maximize"
+    pruner: optuna.pruners.BasePruner | None = None, direction: Direction = "maximize"
 ) -> optuna.Study:
-    return optuna.create_study(direction=direction, pruner=pruner or successive_halving(LAST))
+    return optuna.create_study(direction=direction, pruner=pruner or halving())
 
 
-def optunas() -> optuna.pruners.BasePruner:
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=3)
+def optunas(factor: int = 3) -> optuna.pruners.BasePruner:
+    return optuna.pruners.SuccessiveHalvingPruner(min_resource=3, reduction_factor=factor)
 
 
 Curves = list[tuple[list[float], str]]
@@ -40,7 +45,13 @@ CURVES = st.lists(
 )
 
 
-def run(study: optuna.Study, curves: Curves, steps: tuple[int, ...], at_once: int) -> Any:
+def run(
+    study: optuna.Study,
+    curves: Curves,
+    steps: tuple[int, ...],
+    at_once: int,
+    rungs: tuple[int, ...] = RUNGS,
+) -> Any:
     """Runs trials ``at_once`` at a time, interleaved; returns the answers to all questions."""
     answers: list[tuple[int, int, bool]] = []
     for first in range(0, len(curves), at_once):
@@ -50,14 +61,14 @@ def run(study: optuna.Study, curves: Curves, steps: tuple[int, ...], at_once: in
             for trial, levels, how in group:
                 if trial.number in told:
                     continue
-                value = levels[sum(step >= rung for rung in (3, 9, 27))]
+                value = levels[sum(step >= rung for rung in rungs)]
                 trial.report(value, step)
                 stop = trial.should_prune()
                 answers.append((trial.number, step, stop))
                 if stop and how != "ends":  # a baseline goes on all the same
                     study.tell(trial, state=TrialState.PRUNED)
                     told.add(trial.number)
-                elif how == "fails" and step > 9:
+                elif how == "fails" and step > rungs[1]:
                     study.tell(trial, state=TrialState.FAIL)
                     told.add(trial.number)
         for trial, levels, _ in group:
@@ -70,15 +81,23 @@ def run(study: optuna.Study, curves: Curves, steps: tuple[int, ...], at_once: in
 @settings(max_examples=40, deadline=None)
 @given(
     CURVES,
-    st.sampled_from([tuple(range(1, LAST)), (3, 9, 27), (2, 4, 8, 11, 26, 28)]),
+    st.sampled_from(["every", "rungs", "around"]),
     st.integers(1, 4),
     st.sampled_from(["maximize", "minimize"]),
+    st.sampled_from([3, 4]),
 )
 def test_the_decisions_are_optunas(
-    curves: Curves, steps: tuple[int, ...], at_once: int, direction: str
+    curves: Curves, reported: str, at_once: int, direction: Direction, factor: int
 ) -> None:
-    ours, theirs = make_study(direction=direction), make_study(optunas(), direction)
-    assert run(ours, curves, steps, at_once) == run(theirs, curves, steps, at_once)
+    rungs = (3, 3 * factor, 3 * factor**2)
+    steps = {
+        "every": tuple(range(1, rungs[2] + 3)),
+        "rungs": rungs,
+        "around": (2, 4, rungs[1] - 1, rungs[1] + 2, rungs[2] - 1, rungs[2] + 1),
+    }[reported]
+    ours = make_study(SuccessiveHalvingPruner(rungs, factor), direction)
+    theirs = make_study(optunas(factor), direction)
+    assert run(ours, curves, steps, at_once, rungs) == run(theirs, curves, steps, at_once, rungs)
 
 
 def report(study: optuna.Study, accuracy: float, *epochs: int, **attrs: Any) -> Trial:
@@ -90,9 +109,7 @@ def report(study: optuna.Study, accuracy: float, *epochs: int, **attrs: Any) -> 
     return trial
 
 
-@pytest.mark.parametrize(
-    ("pruner", "is_pruned"), [(successive_halving(LAST), True), (optunas(), False)]
-)
+@pytest.mark.parametrize(("pruner", "is_pruned"), [(halving(), True), (optunas(), False)])
 def test_a_trial_that_stopped_by_itself_stays_in_the_comparison(
     pruner: optuna.pruners.BasePruner, is_pruned: bool
 ) -> None:
@@ -114,7 +131,7 @@ def test_a_trial_that_stopped_by_itself_stays_in_the_comparison(
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
-def test_the_best_reported_value_is_the_one_of_the_direction(direction: str) -> None:
+def test_the_best_reported_value_is_the_one_of_the_direction(direction: Direction) -> None:
     study = make_study(direction=direction)
     stopped = report(study, 0.5, 1)
     stopped.report(0.3, 2)
@@ -174,7 +191,7 @@ def test_nan_is_stopped_at_the_next_rung() -> None:
 
 
 def test_reasons_carry_the_numbers_of_the_direction() -> None:
-    pruner = successive_halving(LAST)
+    pruner = halving()
     study = make_study(pruner, "minimize")
     for value in (0.3, 0.1, 0.2):
         report(study, value, 3)
@@ -186,12 +203,13 @@ def test_reasons_carry_the_numbers_of_the_direction() -> None:
 
 
 def test_there_is_no_rung_at_the_last_epoch() -> None:
-    assert successive_halving(9).epochs == {1, 3}
+    assert successive_halving(5).epochs == {1, 4}
+    assert successive_halving(4).epochs == {1}
     assert successive_halving(1).epochs == frozenset()
-    study = make_study(successive_halving(9))
-    report(study, 0.9, 1, 3, 9)
-    worse = report(study, 0.9, 1, 3)
-    worse.report(0.1, 9)
+    study = make_study(successive_halving(4))
+    report(study, 0.9, 1, 4)
+    worse = report(study, 0.9, 1)
+    worse.report(0.1, 4)
     assert not worse.should_prune()
 
 
@@ -200,22 +218,22 @@ def test_there_is_no_rung_at_the_last_epoch() -> None:
 def test_a_new_object_decides_as_one_that_has_read_before(curves: Curves, at_once: int) -> None:
     class Forgetful(optuna.pruners.BasePruner):
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
-            return successive_halving(LAST).prune(study, trial)
+            return halving().prune(study, trial)
 
     class Pickled(optuna.pruners.BasePruner):
-        inner = successive_halving(LAST)
+        inner = halving()
 
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
             self.inner = pickle.loads(pickle.dumps(self.inner))
             return self.inner.prune(study, trial)
 
-    remembers = run(make_study(), curves, (3, 9, 27), at_once)
-    assert run(make_study(Forgetful()), curves, (3, 9, 27), at_once) == remembers
-    assert run(make_study(Pickled()), curves, (3, 9, 27), at_once) == remembers
+    remembers = run(make_study(), curves, RUNGS, at_once)
+    assert run(make_study(Forgetful()), curves, RUNGS, at_once) == remembers
+    assert run(make_study(Pickled()), curves, RUNGS, at_once) == remembers
 
 
 def test_studies_of_one_name_are_told_apart() -> None:
-    pruner = successive_halving(LAST)
+    pruner = halving()
     studies = [
         optuna.create_study(study_name="same", direction="maximize", pruner=pruner)
         for _ in range(2)

@@ -21,7 +21,7 @@ def space() -> SearchSpace:
             "label_smoothing": {"low": 0.0, "high": 0.3, "step": 0.15},
             "reinit_depth": {"low": 0, "high": 1},
             "ft_lr": {"low": 0.003, "high": 0.05, "default": 0.02},
-            "finetune": {"epochs": 12},
+            "finetune": {"epochs": 12, "patience": None},
         }
     )
 

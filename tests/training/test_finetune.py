@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 
 import pytest
@@ -106,7 +106,7 @@ def test_state_is_tensors_and_json_values(make_tuner) -> None:
     tensors = {"model", "momentum", "best_model"}
     assert json.loads(json.dumps({k: v for k, v in state.items() if k not in tensors})) == {
         "epoch": 1,
-        "best": vars(tuner.best),
+        "best": asdict(tuner.best),
     }
     assert all(isinstance(t, torch.Tensor) for name in tensors for t in state[name].values())
 
