@@ -149,7 +149,8 @@ class Board:
         if row.phase == "waiting":
             return f"waits {at}"
         if row.phase == "COMPLETE":
-            return f"stopped {at}" if row.stop_reason else "complete"
+            # A test job has no epochs, and the record of the finetune that it tests.
+            return f"stopped {at}" if row.stop_reason and row.n_epochs else "complete"
         if row.phase == "PRUNED":
             if row.duplicate_of is not None:  # not run: its epochs are the other trial's
                 return "pruned"

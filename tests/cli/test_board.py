@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from energytune.cli.board import Board
@@ -73,6 +75,12 @@ def test_a_stop_a_prune_and_a_failure_read_differently(record: TrialRecord, told
     row = board.ended(record)
     assert board.end_of(row) == told
     assert bool(row.stop_reason) == told.startswith("stopped")
+
+
+def test_a_test_of_a_finetune_that_stopped_is_complete() -> None:
+    tested = replace(stopped(0, 63), epochs=())
+    board = Board(3, 200)
+    assert board.end_of(board.ended(tested)) == "complete"
 
 
 def test_a_trial_that_stopped_by_itself_may_be_the_best() -> None:
