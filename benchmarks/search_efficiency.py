@@ -41,9 +41,14 @@ def main() -> None:
         "reach": reach_lines(results, REFERENCE),
         "ratio": ratio_lines(results, REFERENCE),
         "cost": cost_lines(results),
+        # The reference is the package's search here, in pairs with what lacks a part or has more.
+        "ablation": [
+            line for line in regret_lines(results, OURS) if line["method"].startswith(f"{OURS} ")
+        ],
     }
     for what, table in lines.items():
-        write_csv(_path(options, what, "csv"), table)
+        if table:
+            write_csv(_path(options, what, "csv"), table)
     _write_figure(options, results)
     write_json(
         _path(options, None, "json"),

@@ -13,6 +13,7 @@ from benchmarks.tabular.peers import OURS, REFERENCE
 
 README = RESULTS.parent.parent / "README.md"
 BEGIN, END = "<!-- table:search -->", "<!-- /table:search -->"
+_WITHOUT_ENERGY = "energytune - energy features"
 _NAMES = {
     OURS: "**energytune**",
     REFERENCE: "TPE + ASHA, tuned",
@@ -21,7 +22,7 @@ _NAMES = {
     "tpe": "TPE",
     "gp": "Gaussian process",
     "random": "random",
-    "energytune - energy features": "energytune without energy",
+    _WITHOUT_ENERGY: "energytune without energy",
     "energytune - halving": "energytune without pausing",
 }
 """Rows of the README, in their order; others are in the CSV."""
@@ -44,9 +45,10 @@ def table(folder: Path = RESULTS, role: str = "heldout") -> str:
     regret = _rows(folder / f"{stem}-regret.csv")
     ratio = [r for r in _rows(folder / f"{stem}-ratio.csv") if r["method"] == OURS]
     prunes = {r["rule"]: r for r in _rows(folder / f"false_prunes-{role}.csv")}
+    ablation = _rows(folder / f"{stem}-ablation.csv")
     parts = [
-        _regret_table(regret, "ft_epochs", "finetuning epochs"),
-        _regret_table(regret, "finetunes", "whole finetunes' seconds, probing included"),
+        _regret_table(regret, ablation, "ft_epochs", "finetuning epochs"),
+        _regret_table(regret, ablation, "finetunes", "whole finetunes' seconds, probing included"),
         _ratio_table(ratio, prunes["all prunes"], prunes["all recipes"]),
     ]
     return "\n\n".join(parts)
@@ -63,7 +65,7 @@ def _rows(path: Path) -> list[_Row]:
         return list(csv.DictReader(file))
 
 
-def _regret_table(rows: list[_Row], unit: str, what: str) -> str:
+def _regret_table(rows: list[_Row], ablation: list[_Row], unit: str, what: str) -> str:
     of_unit = [row for row in rows if row["unit"] == unit]
     budgets = list(dict.fromkeys(row["budget"] for row in of_unit))
     at = {(row["method"], row["budget"]): row for row in of_unit}
@@ -76,6 +78,9 @@ def _regret_table(rows: list[_Row], unit: str, what: str) -> str:
     differences = [at[OURS, budget] for budget in budgets]
     cells = [_interval(row, "minus_reference") for row in differences]
     lines.append(_line(["energytune minus tuned TPE + ASHA", *cells]))
+    without = [r for r in ablation if (r["method"], r["unit"]) == (_WITHOUT_ENERGY, unit)]
+    cells = [_interval(row, "minus_reference") for row in without]
+    lines.append(_line(["without energy minus energytune", *cells]))
     return "\n".join(lines)
 
 

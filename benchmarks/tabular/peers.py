@@ -232,7 +232,7 @@ METHODS: dict[str, Method] = {
     OURS: _ENERGYTUNE,
     "energytune + map of all depths": _ENERGYTUNE.but(sampler=_energy_at_all_depths, maps="all"),
     "energytune + hedge": _ENERGYTUNE.but(sampler=_hedged),
-    "energytune + warm start": warm_energytune(_ENERGYTUNE),
+    "energytune + warm start": warm_energytune(_ENERGYTUNE).but(max_repeats=10),
     "energytune + warm start, same dataset": warm_energytune(_ENERGYTUNE, "same dataset"),
     "energytune + warm start, same task": warm_energytune(_ENERGYTUNE, "same task"),
     "energytune - energy features": _ENERGYTUNE.but(sampler=_recipe_only, maps="nothing"),
@@ -245,7 +245,7 @@ METHODS: dict[str, Method] = {
         promotion=None, pruner=_stopping, rungs=frozenset(RUNGS)
     ),
     "energytune - halving": _ENERGYTUNE.but(promotion=None),
-    "energytune - shared probing": _ENERGYTUNE.but(shares_probing=False),
+    "energytune - shared probing": _ENERGYTUNE.but(shares_probing=False, max_repeats=10),
 }
 """All methods by name; what is called ``energytune - x`` lacks x."""
 

@@ -31,6 +31,12 @@ def results(tmp_path: Path) -> Path:
         for b in budgets
         for m, r in ((REFERENCE, 2.0), (OURS, 0.5), ("another", 9.0))
     ]
+    without = "energytune - energy features"
+    ablation = [
+        {"method": without, "unit": u, "budget": b, "regret": 0.75} | ends("minus_reference", 0.25)
+        for u, budgets in units.items()
+        for b in budgets
+    ]
     ratio = [
         {"method": OURS, "unit": u, "reference_budget": b, "cost": cost, "most_worse": 0.25}
         | ends("times_cheaper", 4.0)
@@ -44,6 +50,7 @@ def results(tmp_path: Path) -> Path:
     ]
     write(tmp_path / f"{stem}-regret.csv", regret)
     write(tmp_path / f"{stem}-ratio.csv", ratio)
+    write(tmp_path / f"{stem}-ablation.csv", ablation)
     write(tmp_path / "false_prunes-heldout.csv", prunes)
     return tmp_path
 
@@ -54,6 +61,9 @@ def test_the_table_has_our_row_first_and_says_never(results: Path) -> None:
     assert lines[2] == "| **energytune** | 0.50 | 0.50 |"
     assert lines[3] == "| TPE + ASHA, tuned | 2.00 | 2.00 |"
     assert lines[4].endswith("| -1.50 [-2.50, -0.50] | -1.50 [-2.50, -0.50] |")
+    assert lines[5] == (
+        "| without energy minus energytune | +0.25 [-0.75, +1.25] | +0.25 [-0.75, +1.25] |"
+    )
     assert "| energytune's finetuning epochs | 25 | never |" in lines
     assert "| times cheaper | 4.00 [3.00, 5.00] | 4.00 [3.00, 5.00] |" in lines
     assert "9.00" not in "\n".join(lines)
