@@ -48,7 +48,12 @@ def main() -> None:
     for table in chosen:
         for repeat in range(options.repeats):
             replay = Replay(table, repeat % N_SEEDS)
-            trace = replay.search(METHODS[options.method], options.ft_epochs, repeat)
+            trace = replay.search(
+                METHODS[options.method],
+                options.ft_epochs,
+                repeat,
+                n_finalists=options.finalists,
+            )
             judged.append(judge(table, replay.seed, trace, METHODS[options.method].tied_se))
         print(table.task.name, flush=True)
     lines = false_prune_lines(judged)
@@ -68,6 +73,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--method", choices=list(METHODS), default=OURS)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--ft-epochs", type=int, default=800, help="of each search")
+    parser.add_argument(
+        "--finalists",
+        type=int,
+        default=3,
+        help="best that wait, finished as a search does",
+    )
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder")
     return parser.parse_args()
 

@@ -26,6 +26,7 @@ _NAMES = {
     "energytune - halving": "energytune without pausing",
 }
 """Rows of the README, in their order; others are in the CSV."""
+_AIM = 4.0
 _Row = dict[str, str]
 
 
@@ -101,18 +102,32 @@ def _ratio_table(rows: list[_Row], stopped: _Row, every: _Row) -> str:
             ]
         ),
     ]
-    worse = {unit: float(of_unit[0]["most_worse"]) for unit, of_unit in by_unit.items()}
     shares = {name: _percent(stopped[name]) for name in ("would_be_returned", "false_prunes")}
     text = (
-        f"At its worst budget from {epochs[0]['reference_budget']} epochs on, energytune is "
-        f"{worse['ft_epochs']:.2f} points below tuned TPE + ASHA, and from "
-        f"{by_unit['finetunes'][0]['reference_budget']} whole finetunes' seconds on "
-        f"{worse['finetunes']:.2f}. Of the recipes that it stopped, {shares['would_be_returned']} "
-        "would have been returned had they been run to the end; "
-        f"{shares['false_prunes']} come within one seed deviation of what was returned, as do "
-        f"{_percent(every['false_prunes'])} of all recipes."
+        f"{_aim(epochs)} {_worst(epochs, 'finetuning epochs')} "
+        f"{_worst(by_unit['finetunes'], 'whole finetunes of seconds')} Of the recipes that it had "
+        f"stopped at the end, {shares['would_be_returned']} would have been returned had they been "
+        f"run on; {shares['false_prunes']} come within one seed deviation of what was returned, "
+        f"as do {_percent(every['false_prunes'])} of all recipes."
     )
     return "\n".join(lines) + "\n\n" + text
+
+
+def _aim(rows: list[_Row]) -> str:
+    """Returns at which budgets a quarter of the cost is enough, and at which it is not."""
+    budgets: dict[bool, list[str]] = {True: [], False: []}
+    for row in rows:
+        budgets[float(row["times_cheaper"]) >= _AIM].append(_whole(row["reference_budget"]))
+    reached, missed = (", ".join(budgets[b]) or "no budget" for b in (True, False))
+    return f"A quarter of the cost was the aim: reached at {reached}, missed at {missed}."
+
+
+def _worst(rows: list[_Row], what: str) -> str:
+    worse, since = float(rows[0]["most_worse"]), _whole(rows[0]["reference_budget"])
+    told = (
+        f"at most {worse:.2f} points worse" if worse > 0 else f"{-worse:.2f} points better or more"
+    )
+    return f"From {since} {what} on energytune is {told} at every budget."
 
 
 def _line(cells: list[str]) -> str:

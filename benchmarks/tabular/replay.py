@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,13 @@ class Replay:
         return [self.table.proxies[self.seed, recipe.head, e] for e in epochs if e <= recipe.tau]
 
     def search(
-        self, method: Method, budget: int, sampler_seed: int, *, seconds: float = 0.0
+        self,
+        method: Method,
+        budget: int,
+        sampler_seed: int,
+        *,
+        seconds: float = 0.0,
+        n_finalists: int = 0,
     ) -> Trace:
         """Runs a search until both budgets are spent, or all recipes are run.
 
@@ -87,8 +94,9 @@ class Replay:
             budget: Finetuning epochs.
             sampler_seed: Of the sampler.
             seconds: CPU seconds of probing and finetuning.
+            n_finalists: So many of those that wait at the end are then run on, the best first.
         """
-        return _Search(self, method, sampler_seed).run(budget, seconds)
+        return _Search(self, method, sampler_seed).run(budget, seconds, n_finalists)
 
 
 @dataclass
@@ -111,6 +119,7 @@ class _Run:
     best: tuple[float, float] = (-1.0, -math.inf)
     best_epoch: int = 0
     end: End = "paused"
+    may_pause: bool = True
     reason: str = ""
     told: float | None = None
 
@@ -137,7 +146,7 @@ class _Search:
         if method.maps != "nothing":
             self._map()
 
-    def run(self, budget: int, seconds: float) -> Trace:
+    def run(self, budget: int, seconds: float, n_finalists: int) -> Trace:
         while self.ft_epochs < budget or self.seconds < seconds:
             number = self.promotion.next() if self.promotion else None
             if number is not None:
@@ -146,6 +155,12 @@ class _Search:
                 self._begin_next()
             else:
                 break
+        if self.promotion:
+            for number in list(islice(self.promotion.best_first(), n_finalists)):
+                run = next(r for r in self.begun.values() if r.trial.number == number)
+                self.promotion.resume(number)
+                run.may_pause = False
+                self._advance(run)
         trace = self.trace
         trace.total_ft_epochs, trace.total_seconds = self.ft_epochs, self.seconds
         trace.ended = [Ended(r.place, r.end, r.epoch, r.reason) for r in self.begun.values()]
@@ -259,6 +274,8 @@ class _Search:
             return "stopped"
         if self.promotion is not None and epoch in self.promotion.epochs:
             run.trial.report(run.best[0], epoch)
+            if not run.may_pause:
+                return None
             return None if self.promotion.goes_on(number, epoch, run.best[0]) else "paused"
         if method.pruner is not None and (not method.rungs or epoch in method.rungs):
             run.trial.report(value, epoch)

@@ -162,6 +162,19 @@ def test_pausing_goes_on_with_the_best_of_three_and_pays_each_epoch_once() -> No
     assert trace.total_ft_epochs == 8 + 100 + 8
 
 
+def test_at_the_end_the_best_that_wait_are_finished() -> None:
+    table = hand_made_table({A: rising(0.5), B: rising(0.4), C: rising(0.9)})
+    method = one_after_another([A, B, C]).but(promotion=lambda: Rungs((8, 20), 4))
+    trace = Replay(table, 0).search(method, 24, 0, n_finalists=2)
+    assert [(e.end, e.epoch) for e in trace.ended] == [
+        ("complete", 100),
+        ("paused", 8),
+        ("complete", 100),
+    ]
+    assert trace.place[-1] == place(C)
+    assert trace.total_ft_epochs == 3 * 8 + 2 * 92
+
+
 @pytest.mark.parametrize(("stopped_as", "told"), [("complete", 0.05), ("pruned", 0.05)])
 def test_what_a_stopper_stops_is_told_as_asked(stopped_as: str, told: float) -> None:
     seen: list[tuple[str, float | None]] = []
