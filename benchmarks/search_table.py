@@ -104,8 +104,8 @@ def _ratio_table(rows: list[_Row], stopped: _Row, every: _Row) -> str:
     ]
     shares = {name: _percent(stopped[name]) for name in ("would_be_returned", "false_prunes")}
     text = (
-        f"{_aim(epochs)} {_worst(epochs, 'finetuning epochs')} "
-        f"{_worst(by_unit['finetunes'], 'whole finetunes of seconds')} Of the recipes that it had "
+        f"{_aim(epochs)} {_worst(epochs, '{} finetuning epochs')} "
+        f"{_worst(by_unit['finetunes'], 'the seconds of {} whole finetunes')} Of the recipes that it had "
         f"stopped at the end, {shares['would_be_returned']} would have been returned had they been "
         f"run on; {shares['false_prunes']} come within one seed deviation of what was returned, "
         f"as do {_percent(every['false_prunes'])} of all recipes."
@@ -127,7 +127,7 @@ def _worst(rows: list[_Row], what: str) -> str:
     told = (
         f"at most {worse:.2f} points worse" if worse > 0 else f"{-worse:.2f} points better or more"
     )
-    return f"From {since} {what} on energytune is {told} at every budget."
+    return f"From {what.format(since)} on energytune is {told} at every budget."
 
 
 def _line(cells: list[str]) -> str:
