@@ -103,12 +103,12 @@ def _ratio_table(rows: list[_Row], stopped: _Row, every: _Row) -> str:
         ),
     ]
     shares = {name: _percent(stopped[name]) for name in ("would_be_returned", "false_prunes")}
+    in_seconds = _worst(by_unit["finetunes"], "the seconds of {} whole finetunes")
     text = (
-        f"{_aim(epochs)} {_worst(epochs, '{} finetuning epochs')} "
-        f"{_worst(by_unit['finetunes'], 'the seconds of {} whole finetunes')} Of the recipes that it had "
-        f"stopped at the end, {shares['would_be_returned']} would have been returned had they been "
-        f"run on; {shares['false_prunes']} come within one seed deviation of what was returned, "
-        f"as do {_percent(every['false_prunes'])} of all recipes."
+        f"{_aim(epochs)} {_worst(epochs, '{} finetuning epochs')} {in_seconds} Of the recipes that "
+        f"it had stopped at the end, {shares['would_be_returned']} would have been returned had "
+        f"they been run on; {shares['false_prunes']} come within one seed deviation of what was "
+        f"returned, as do {_percent(every['false_prunes'])} of all recipes."
     )
     return "\n".join(lines) + "\n\n" + text
 
