@@ -51,6 +51,7 @@ def table(folder: Path = RESULTS, role: str = "heldout") -> str:
         _regret_table(regret, ablation, "ft_epochs", "finetuning epochs"),
         _regret_table(regret, ablation, "finetunes", "whole finetunes' seconds, probing included"),
         _ratio_table(ratio, prunes["all prunes"], prunes["all recipes"]),
+        _reach(_rows(folder / f"{stem}-reach.csv")),
     ]
     return "\n\n".join(parts)
 
@@ -111,6 +112,19 @@ def _ratio_table(rows: list[_Row], stopped: _Row, every: _Row) -> str:
         f"returned, as do {_percent(every['false_prunes'])} of all recipes."
     )
     return "\n".join(lines) + "\n\n" + text
+
+
+def _reach(rows: list[_Row]) -> str:
+    """Returns what it costs to come within one seed deviation of the best recipe, and stay."""
+    at = {row["method"]: row for row in rows if row["unit"] == "ft_epochs"}
+    ours, theirs = at[OURS], at[REFERENCE]
+    return (
+        "To come within one seed deviation of the best recipe, and stay there, takes "
+        f"{_whole(ours['cost'])} finetuning epochs on average against {_whole(theirs['cost'])} of "
+        f"tuned TPE + ASHA ({_interval(ours, 'times_cheaper')} times cheaper); "
+        f"{_percent(ours['share_never'])} of the searches against {_percent(theirs['share_never'])} "
+        f"never do, and count with {_whole(ours['cap'])}."
+    )
 
 
 def _aim(rows: list[_Row]) -> str:

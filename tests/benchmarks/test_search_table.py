@@ -44,11 +44,17 @@ def results(tmp_path: Path) -> Path:
         for u, budgets in units.items()
         for b, cost in zip(budgets, (25.0, ""), strict=True)
     ]
+    reach = [
+        {"method": m, "unit": "ft_epochs", "cap": 1600, "cost": c, "share_never": s}
+        | ends("times_cheaper", 1.5)
+        for m, c, s in ((OURS, 500, 0.25), (REFERENCE, 750, 0.5))
+    ]
     prunes = [
         {"rule": "all prunes", "false_prunes": 0.3, "would_be_returned": 0.004},
         {"rule": "all recipes", "false_prunes": 0.25, "would_be_returned": 0.1},
     ]
     write(tmp_path / f"{stem}-regret.csv", regret)
+    write(tmp_path / f"{stem}-reach.csv", reach)
     write(tmp_path / f"{stem}-ratio.csv", ratio)
     write(tmp_path / f"{stem}-ablation.csv", ablation)
     write(tmp_path / "false_prunes-heldout.csv", prunes)
@@ -74,7 +80,9 @@ def test_the_table_has_our_row_first_and_says_never(results: Path) -> None:
         "30.0 % come",
         "25.0 % of all",
     ):
-        assert told in lines[-1]
+        assert told in lines[-3]
+    assert "takes 500 finetuning epochs on average against 750 of" in lines[-1]
+    assert "(1.50 [0.50, 2.50] times cheaper); 25.0 % of the searches against 50.0 %" in lines[-1]
 
 
 def test_it_replaces_what_stands_between_the_marks() -> None:
