@@ -122,7 +122,8 @@ def _reach(rows: list[_Row]) -> str:
         "To come within one seed deviation of the best recipe, and stay there, takes "
         f"{_whole(ours['cost'])} finetuning epochs on average against {_whole(theirs['cost'])} of "
         f"tuned TPE + ASHA ({_interval(ours, 'times_cheaper')} times cheaper); "
-        f"{_percent(ours['share_never'])} of the searches against {_percent(theirs['share_never'])} "
+        f"{_percent(ours['share_never'])} of the searches against "
+        f"{_percent(theirs['share_never'])} "
         f"never do, and count with {_whole(ours['cap'])}."
     )
 
