@@ -230,8 +230,10 @@ METHODS: dict[str, Method] = {
     "tpe + asha, ray's defaults": asha(AshaSettings()),
     REFERENCE: asha(TUNED),
     OURS: _ENERGYTUNE,
-    "energytune + map of all depths": _ENERGYTUNE.but(sampler=_energy_at_all_depths, maps="all"),
-    "energytune + hedge": _ENERGYTUNE.but(sampler=_hedged),
+    "energytune + map of all depths": _ENERGYTUNE.but(
+        sampler=_energy_at_all_depths, maps="all", max_repeats=10
+    ),
+    "energytune + hedge": _ENERGYTUNE.but(sampler=_hedged, max_repeats=10),
     "energytune + warm start": warm_energytune(_ENERGYTUNE).but(max_repeats=10),
     "energytune + warm start, same dataset": warm_energytune(_ENERGYTUNE, "same dataset"),
     "energytune + warm start, same task": warm_energytune(_ENERGYTUNE, "same task"),

@@ -52,8 +52,8 @@ class EnergySampler(BaseSampler):
             finished trial, which is random.
         seed: Seed of ties, candidates and the hedge; None differs each time.
         n_initial: Picks that stand for the others, before the first model, >= 1.
-        hedge_every: One of so many trials is TPE's, >= 0; 0 is never. With 3, a search of the
-            tabular benchmark's design tasks was worse at middle budgets and nowhere better.
+        hedge_every: One of so many trials is TPE's, >= 0; 0 is never. What 3 does on the design
+            tasks is in ``benchmarks/results/search_efficiency-design-ablation.csv``.
         n_candidates: Random parameters that are looked at, beside neighbours of the best, where
             the space can't be looked at whole.
         warm_start: Earlier searches that give the first of the initial picks, where one is near;

@@ -17,8 +17,8 @@ from energytune.trial.energy_map import MapCurve, build_energy_map
 __all__ = ["bench_spec", "energy_of", "has_all_files", "map_grid"]
 
 _MAP_TAU_MAX = 512
-"""Epochs of the sampler's map; larger taus count as this one. On the design tasks of the tabular
-benchmark a map of 2,048 epochs told a search no more, and one of 128 epochs less."""
+"""Epochs of the sampler's map; larger taus count as this one. That is what the tabular benchmark's
+searches have; on its small nets so long a map costs two to six finetunes already."""
 
 
 def has_all_files(
