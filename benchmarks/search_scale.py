@@ -1,7 +1,7 @@
 """What a search's own decisions cost once a study holds very many trials.
 
 A study is filled with finished trials as a search leaves them: recipes, probing snapshots,
-finetuning curves, reports at the rungs; two thirds stop at each rung. Then further trials are
+finetuning curves, reports at the rungs; three quarters stop at each rung. Then further trials are
 begun, one by one, and timed:
 
 suggest   one suggestion of the energy sampler, ``Study.ask`` included
@@ -227,14 +227,14 @@ def finished_trial(number: int, params: dict[str, Any], rng: random.Random) -> F
     """Returns a trial that stopped at one of the rungs, or is complete."""
     trial = FixedTrial(params)
     job = Job(f"t{number:03d}", number, suggest(trial, SPACE), seed=0, role="search")
-    last = next((epoch for epoch in RUNGS if rng.random() < 2 / 3), N_EPOCHS)
+    last = next((epoch for epoch in RUNGS if rng.random() < 3 / 4), N_EPOCHS)
     epochs = curve(final_accuracy(job.recipe, rng), last)
     is_complete = last == N_EPOCHS
     value = epochs[-1].valid_acc
     record = TrialRecord(
         job=job,
         state="COMPLETE" if is_complete else "PRUNED",
-        reason="" if is_complete else "not among the best third at its rung",
+        reason="" if is_complete else "not among the best quarter at its rung",
         epochs=epochs,
         finished=Finished(value, last, 0.4, {"feature_distance": 1.5}) if is_complete else None,
     )
