@@ -31,7 +31,7 @@ from benchmarks.tabular.method import Ended, Trace
 from benchmarks.tabular.peers import METHODS, OURS
 from benchmarks.tabular.replay import Replay
 from benchmarks.tabular.table import Table, tables
-from energytune.optimizer.ranking import tied_margin
+from energytune.optimizer.ranking import ranked
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -138,10 +138,9 @@ def _best(accuracy: Floats, loss: Floats) -> tuple[float, float]:
 def _is_better(
     other: tuple[float, float], returned: tuple[float, float], n_valid: int, tied_se: float
 ) -> bool:
-    apart = other[0] - returned[0]
-    if abs(apart) <= tied_margin(max(other[0], returned[0]), n_valid, tied_se) + 1e-9:
-        return other[1] < returned[1] if tied_se else apart > 1e-9
-    return apart > 0
+    if tied_se == 0.0:
+        return other[0] > returned[0]
+    return ranked([returned, other], n_valid, tied_se)[0] == 1
 
 
 def false_prune_lines(

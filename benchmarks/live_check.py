@@ -2,9 +2,10 @@
 
 Searches that were replayed from the table are run again with real training: the same sampler,
 pruner and seeds, on a table that is empty and in which a recipe is probed and finetuned when the
-search first asks for it. The CSV says how many recipes and epochs both have begun before they
-first differ, if they do, and by how much the validation accuracies of the epochs differ that both
-have run. What it can't show is what comes of several trials at once: the replay runs one at a time.
+search first asks for it. The CSV says how many recipes both have begun before they first differ, if
+they do, whether everything is alike to the last epoch, and by how much the validation accuracies of
+these recipes differ. What it can't show is what comes of several trials at once: the replay runs
+one at a time.
 """
 
 from __future__ import annotations

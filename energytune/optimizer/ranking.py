@@ -32,7 +32,9 @@ def tied_margin(accuracy: float, n_valid: int | None, n_se: float = TIED_SE) -> 
     return n_se * math.sqrt(max(0.0, accuracy * (1.0 - accuracy)) / n_valid)
 
 
-def ranked(ends: Sequence[tuple[float, float]], n_valid: int | None = None) -> list[int]:
+def ranked(
+    ends: Sequence[tuple[float, float]], n_valid: int | None = None, n_se: float = TIED_SE
+) -> list[int]:
     """Returns the places of finetunes, the best first.
 
     The next one is always, of those whose accuracy is within :func:`tied_margin` of the highest
@@ -41,6 +43,7 @@ def ranked(ends: Sequence[tuple[float, float]], n_valid: int | None = None) -> l
     Args:
         ends: (validation accuracy, validation loss) of each at its best epoch; finite.
         n_valid: Validation images; None breaks only exact ties.
+        n_se: See :func:`tied_margin`.
     """
     by_accuracy = sorted(range(len(ends)), key=lambda i: (-ends[i][0], i))
     tied: list[tuple[float, float, int]] = []
@@ -50,7 +53,7 @@ def ranked(ends: Sequence[tuple[float, float]], n_valid: int | None = None) -> l
     for highest in by_accuracy:
         while highest not in taken:
             top = ends[highest][0]
-            least = top - tied_margin(top, n_valid) - 1e-9
+            least = top - tied_margin(top, n_valid, n_se) - 1e-9
             while n_tied < len(ends) and ends[by_accuracy[n_tied]][0] >= least:
                 place = by_accuracy[n_tied]
                 accuracy, loss = ends[place]

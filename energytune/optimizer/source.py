@@ -71,6 +71,7 @@ class StudySource:
         reported_epochs: Finetuning epochs at which a trial may be stopped; executors send at
             least at these.
         pause_epochs: Those of them at which a trial may be paused.
+        n_valid: As given.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class StudySource:
         self._budgets, self._limits = budgets, limits
         self._is_late = False
         self._pause_baselines, self._n_finalists = pause_baselines, n_finalists
-        self._n_valid = n_valid
+        self.n_valid = n_valid
         self._seed, self._observers = seed, observers
         self._baseline_taus = baseline_roles(baseline_taus)
         self._running: dict[str, LiveTrial] = {}
@@ -140,7 +141,7 @@ class StudySource:
 
     def best(self) -> TrialRecord | None:
         """Returns the best complete trial, near ties by the loss; None if there is none."""
-        return next(iter(best_first(self.records, self._n_valid)), None)
+        return next(iter(best_first(self.records, self.n_valid)), None)
 
     def baselines(self) -> tuple[TrialRecord | None, TrialRecord | None]:
         """Returns the ended trials of tau = 0 and tau = max, None where there is none."""

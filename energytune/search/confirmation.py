@@ -48,7 +48,6 @@ class Confirmation:
     Attributes:
         started_s: Second of the search's clock at which the race began; 0 before.
         seeds: Seeds of the race.
-        n_valid: Validation images, once they are known; they tell near ties.
     """
 
     def __init__(self, config: SearchConfig, log: RecordsLog, models: Path) -> None:
@@ -57,7 +56,6 @@ class Confirmation:
         self._race: ConfirmSource | None = None
         self._final: FinalSource | None = None
         self.started_s = 0.0
-        self.n_valid: int | None = None
         self.seeds = confirm_seeds(config.seed, config.n_confirm_seeds)
 
     def race(
@@ -79,7 +77,7 @@ class Confirmation:
             for role, record in zip(roles, search.baselines(), strict=True)
             if record is not None and record.state == "COMPLETE"
         }
-        candidates = pick_candidates(search.records, baselines, self._n_recipes, self.n_valid)
+        candidates = pick_candidates(search.records, baselines, self._n_recipes, search.n_valid)
         wanted = {(candidate.number, candidate.key) for candidate in candidates}
         done = [
             r for r in self._log.confirmations() if (r.job.number, r.job.recipe.key()) in wanted

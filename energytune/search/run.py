@@ -119,9 +119,7 @@ class _Search:
             )
             watchers = self.observers
             self.observers = [self.log, tracked.observer, *watchers]
-            if bench.splits.task.metric == "accuracy":  # of others the error is not known
-                self.confirmation.n_valid = len(bench.splits.valid)
-            source = self._source(cluster, self._sampler(bench))
+            source = self._source(cluster, self._sampler(bench), bench)
             for record in source.records:  # of an earlier start: the log and MLflow have them
                 for watcher in watchers:
                     watcher.job_ended(record)
@@ -174,8 +172,8 @@ class _Search:
             warm_start=warm_start_for(config, self.folder, curves, self.progress),
         )
 
-    def _source(self, cluster: RayCluster, sampler: Sampler) -> StudySource:
-        space = self.config.space
+    def _source(self, cluster: RayCluster, sampler: Sampler, bench: Bench) -> StudySource:
+        space, splits = self.config.space, bench.splits
         taus = self.config.baseline_taus
         if taus is None:
             taus = (space.tau.low, space.tau.high)
@@ -203,7 +201,8 @@ class _Search:
             # Whole baselines tell early what the seed does and how long a trial takes.
             pause_baselines=self.config.until == "trials" and self.config.time_budget_s is None,
             n_finalists=1 if self.config.ft_epochs_budget else self.config.n_confirm_recipes,
-            n_valid=self.confirmation.n_valid,
+            # Of other metrics the standard error is not known.
+            n_valid=len(splits.valid) if splits.task.metric == "accuracy" else None,
             observers=self.observers,
         )
         self.repeats = repeats = self._repeats(source)
