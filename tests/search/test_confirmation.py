@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ LEVEL = {0: 0.80, 1: 0.82, 2: 0.9095, 3: 0.91, 4: 0.60, 5: 0.97, 6: 0.95}
 @dataclass
 class FakeSearch:
     records: list[TrialRecord] = field(default_factory=lambda: list(TRIALS))
+    n_valid: int | None = None
 
     def best(self) -> TrialRecord | None:
         complete = [r for r in self.records if r.objective is not None]
@@ -178,6 +179,18 @@ def test_the_same_again_runs_nothing(world: World) -> None:
     assert world.ran == []
     assert again.records() == first.records()
     assert again.standings() == first.standings()
+
+
+@pytest.mark.parametrize(("n_valid", "raced"), [(None, 2), (400, 6)])
+def test_a_near_tie_of_the_search_goes_by_the_loss(
+    world: World, n_valid: int | None, raced: int
+) -> None:
+    near = trial(6, (0.946,), tau=6)
+    assert near.finished is not None
+    near = replace(near, finished=replace(near.finished, best_valid_loss=0.1))
+    world.search = FakeSearch([*TRIALS, near], n_valid)
+    world.config = world.config.model_copy(update={"n_confirm_recipes": 1})
+    assert {standing.number for standing in world.confirm().standings()} == {0, 1, raced}
 
 
 def test_a_longer_search_tests_its_new_winner_only(world: World) -> None:
