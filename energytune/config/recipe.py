@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["DIMENSIONS", "HEAD_ARCHS", "HeadArch", "Recipe"]
 
-HeadArch = Literal["linear", "mlp"]
-HEAD_ARCHS: tuple[HeadArch, ...] = ("linear", "mlp")
+HeadArch = Literal["linear", "mlp", "aspp"]
+HEAD_ARCHS: tuple[HeadArch, ...] = ("linear", "mlp", "aspp")
+"""All heads; ``aspp`` needs a backbone that gives maps."""
 DIMENSIONS = ("tau", "head_arch", "label_smoothing", "reinit_depth", "ft_lr")
 """The searched dimensions, in the order in which every table shows them."""
 
@@ -21,7 +22,7 @@ class Recipe(BaseModel):
 
     Attributes:
         tau: Head-probing epochs, >= 0. 0 is plain finetuning from a random head.
-        head_arch: ``"linear"`` or ``"mlp"`` (one hidden layer).
+        head_arch: ``"linear"``, ``"mlp"`` (one hidden layer), or DeepLabV3's ``"aspp"`` on maps.
         label_smoothing: Smoothing in head probing, in [0, 1), PyTorch's convention
             ``eps`` = 1 - eta_HP of [Ren2023]_: target = (1 - eps) one-hot + eps uniform.
         reinit_depth: Number of last blocks that are reinitialised and merged into the head.

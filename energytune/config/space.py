@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from energytune.config.grid import snapshot_epochs
-from energytune.config.recipe import DIMENSIONS, HEAD_ARCHS, HeadArch, Recipe
+from energytune.config.recipe import DIMENSIONS, HeadArch, Recipe
 from energytune.config.stages import FinetuneConfig, ProbeConfig
 
 __all__ = [
@@ -148,7 +148,7 @@ class SearchSpace(BaseModel):
     name: str = "custom"
     description: str = ""
     tau: TauRange
-    head_arch: HeadChoices = HeadChoices(choices=HEAD_ARCHS)
+    head_arch: HeadChoices = HeadChoices(choices=("linear", "mlp"))
     label_smoothing: SmoothingRange = SmoothingRange(low=0.0, high=0.0)
     reinit_depth: DepthRange = DepthRange(low=0, high=0)
     ft_lr: FtLrRange

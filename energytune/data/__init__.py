@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from energytune.data.catalog import (
         DATASETS,
+        OPEN_DATASETS,
         DatasetEntry,
         dataset_status,
         default_data_root,
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     )
     from energytune.data.custom import splits_from_datasets
     from energytune.data.dataset_split import DatasetSplit
-    from energytune.data.embedded import PretrainSet, pretraining_set
+    from energytune.data.pretraining import PretrainSet, has_pretraining_set, pretraining_set
     from energytune.data.splits import HeldOut, Split, Splits, TensorSplit
     from energytune.data.validation import validate_splits
 
@@ -29,6 +30,7 @@ __all__ = [
     "DatasetEntry",
     "DatasetSplit",
     "HeldOut",
+    "OPEN_DATASETS",
     "PretrainSet",
     "Split",
     "Splits",
@@ -37,6 +39,7 @@ __all__ = [
     "default_data_root",
     "ensure_dataset",
     "get_dataset",
+    "has_pretraining_set",
     "load_dataset",
     "pretraining_set",
     "splits_from_datasets",
@@ -46,6 +49,7 @@ __all__ = [
 _HOMES = {
     "catalog": (
         "DATASETS",
+        "OPEN_DATASETS",
         "DatasetEntry",
         "dataset_status",
         "default_data_root",
@@ -55,7 +59,7 @@ _HOMES = {
     ),
     "custom": ("splits_from_datasets",),
     "dataset_split": ("DatasetSplit",),
-    "embedded": ("PretrainSet", "pretraining_set"),
+    "pretraining": ("PretrainSet", "has_pretraining_set", "pretraining_set"),
     "splits": ("HeldOut", "Split", "Splits", "TensorSplit"),
     "validation": ("validate_splits",),
 }

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import platformdirs
 
 from energytune.config import InputConfig
-from energytune.data.splits import Splits
-from energytune.errors import UnknownNameError, unknown_name
+from energytune.data import (
+    entries_embedded,
+    entries_images,
+    entries_molecules,
+    entries_segmentation,
+)
+from energytune.data.entry import DatasetEntry, Family, LoadRequest
+from energytune.errors import ConfigError, UnknownNameError, unknown_name
 from energytune.progress import NO_PROGRESS, Progress
+
+if TYPE_CHECKING:
+    from energytune.data.splits import Splits
 
 __all__ = [
     "DATASETS",
+    "OPEN_DATASETS",
     "DatasetEntry",
     "dataset_status",
     "default_data_root",
@@ -24,115 +36,60 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class DatasetEntry:
-    """What is known of a dataset without loading it.
-
-    Attributes:
-        name: As on the command line.
-        description: One sentence.
-        n_classes: Classes of the downstream task.
-        sizes: Images in each split, for a person.
-        backbone: Name of the default backbone.
-        space: Name of the default search space.
-        where: Folder below the data root; empty if the data come with the package.
-        embedded: Whether nothing has to be on disk.
-        download: Whether it can be downloaded when missing.
-    """
-
-    name: str
-    description: str
-    n_classes: int
-    sizes: str
-    backbone: str
-    space: str
-    where: str = ""
-    embedded: bool = False
-    download: bool = False
+def _by_name(entries: Iterable[DatasetEntry]) -> dict[str, DatasetEntry]:
+    named: dict[str, DatasetEntry] = {}
+    for entry in entries:
+        if entry.name in named:
+            raise ConfigError(f"Two datasets are called {entry.name!r}. Rename one of them.")
+        named[entry.name] = entry
+    return named
 
 
-def _digits_entry(
-    name: str, description: str, *, n_classes: int = 10, n_train: int = 100, n_test: int = 597
-) -> DatasetEntry:
-    """Returns the entry of one more transfer between the digits."""
-    return DatasetEntry(
-        name=f"digits-{name}",
-        description=description,
-        n_classes=n_classes,
-        sizes=f"{n_train} train, 400 valid, {n_test} test",
-        backbone="digits-mlp",
-        space="default",
-        embedded=True,
+DATASETS: dict[str, DatasetEntry] = _by_name(
+    (
+        *entries_embedded.ENTRIES,
+        *entries_molecules.ENTRIES,
+        *entries_segmentation.ENTRIES,
+        *entries_images.ENTRIES,
     )
-
-
-_ENTRIES = (
-    DatasetEntry(
-        name="digits",
-        description="Handwritten digits, 8 x 8; backbone pretrained on even/odd.",
-        n_classes=10,
-        sizes="100 train, 400 valid, 597 test",
-        backbone="digits-mlp",
-        space="default",
-        embedded=True,
-    ),
-    DatasetEntry(
-        name="digits-rotated",
-        description="Digits 0, 1, 2 rotated and cropped; backbone pretrained on 3 to 9 upright.",
-        n_classes=3,
-        sizes="60 train, 240 valid, 237 test",
-        backbone="digits-mlp",
-        space="default",
-        embedded=True,
-    ),
-    _digits_entry("same", "Control: backbone pretrained on the same ten digits, other images."),
-    _digits_entry("fewshot", "As digits, with three training images a class.", n_train=30),
-    _digits_entry(
-        "halves",
-        "Digits 5 to 9; backbone pretrained on 0 to 4.",
-        n_classes=5,
-        n_train=50,
-        n_test=446,
-    ),
-    _digits_entry("inverted", "Digits black on white; backbone pretrained on white on black."),
-    _digits_entry("rot90", "Digits turned by 90 degrees; backbone pretrained on upright ones."),
-    _digits_entry("permuted", "Digits with all pixels moved; backbone pretrained on digits."),
-    DatasetEntry(
-        name="stl10",
-        description="STL-10, photographs of ten classes, 96 x 96.",
-        n_classes=10,
-        sizes="4,000 train, 1,000 valid, 8,000 test",
-        backbone="resnet50.tv_in1k",
-        space="stl10",
-        where="stl10_binary",
-        download=True,
-    ),
 )
-DATASETS: dict[str, DatasetEntry] = {entry.name: entry for entry in _ENTRIES}
-"""Every dataset that :func:`load_dataset` knows."""
+"""Every dataset with a name of its own."""
+
+OPEN_DATASETS: dict[str, Callable[[str], DatasetEntry]] = {
+    **entries_images.OPEN,
+    **entries_molecules.OPEN,
+    **entries_segmentation.OPEN,
+}
+"""Prefixes of names that say where the data are, as in ``folder:PATH``."""
 
 
 def default_data_root() -> Path:
-    """Returns the folder for image datasets: ``$ENERGYTUNE_DATA``, else the user's data folder."""
+    """Returns the folder for datasets: ``$ENERGYTUNE_DATA``, else the user's data folder."""
     named = os.environ.get("ENERGYTUNE_DATA")
     return Path(named).expanduser() if named else Path(platformdirs.user_data_dir("energytune"))
 
 
 def get_dataset(name: str) -> DatasetEntry:
-    """Returns the entry of ``name``.
+    """Returns the entry of ``name``, or of what a name such as ``folder:PATH`` points to.
 
     Raises:
         UnknownNameError: No dataset has that name; names those that are spelled alike.
+        ConfigError: The name has a known prefix and nothing behind it.
     """
-    try:
+    if name in DATASETS:
         return DATASETS[name]
-    except KeyError:
-        raise unknown_dataset(name) from None
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in OPEN_DATASETS:
+        if not rest:
+            raise ConfigError(f"{name!r} lacks what {prefix!r} points to: write {prefix}:PATH.")
+        return OPEN_DATASETS[prefix](name)
+    raise unknown_dataset(name)
 
 
 def unknown_dataset(name: str) -> UnknownNameError:
     """Builds the error for a name that is no dataset."""
-    return unknown_name("dataset", name, DATASETS, hint="List them all with: energytune datasets")
+    known = [*DATASETS, *(f"{prefix}:" for prefix in OPEN_DATASETS)]
+    return unknown_name("dataset", name, known, hint="List them all with: energytune datasets")
 
 
 def dataset_status(entry: DatasetEntry, data_root: Path | None = None) -> tuple[bool, str]:
@@ -143,17 +100,9 @@ def dataset_status(entry: DatasetEntry, data_root: Path | None = None) -> tuple[
         data_root: Folder that holds the datasets' folders; None is the default one.
 
     Returns:
-        Whether it can be loaded without a download, and a sentence with the paths.
+        Whether it can be loaded without a download, and a few words with the paths.
     """
-    if entry.embedded:
-        return True, "comes with scikit-learn"
-    from energytune.data.stl10_files import missing_files
-
-    folder = (data_root or default_data_root()) / entry.where
-    missing = missing_files(folder)
-    if not missing:
-        return True, f"in {folder}"
-    return False, f"not in {folder} (missing: {', '.join(missing)})"
+    return _family(entry).status(entry, data_root or default_data_root())
 
 
 def ensure_dataset(
@@ -166,7 +115,7 @@ def ensure_dataset(
     """Makes sure that a dataset's files are on this machine, without reading them.
 
     Args:
-        name: One of :data:`DATASETS`.
+        name: One of :data:`DATASETS`, or a name such as ``folder:PATH``.
         data_root: Folder that holds the datasets' folders; None is the default one.
         download: Whether missing files are downloaded.
         progress: Watches a download.
@@ -176,13 +125,14 @@ def ensure_dataset(
         MissingDataError: Files are missing and could not be downloaded.
         OutputError: A download can't be written.
     """
-    if get_dataset(name).embedded:
-        return
-    from energytune.data.stl10_files import ensure_files
-
-    ensure_files(
-        data_root or default_data_root(), download=download, progress=progress or NO_PROGRESS
-    )
+    entry = get_dataset(name)
+    if not entry.embedded:
+        _family(entry).ensure(
+            entry,
+            data_root or default_data_root(),
+            download=download,
+            progress=progress or NO_PROGRESS,
+        )
 
 
 def load_dataset(
@@ -197,7 +147,7 @@ def load_dataset(
     """Loads a dataset by name.
 
     Args:
-        name: One of :data:`DATASETS`.
+        name: One of :data:`DATASETS`, or a name such as ``folder:PATH``.
         data_root: Folder that holds the datasets' folders; None is the default one. Embedded
             datasets need none.
         input_config: What the backbone expects of images; embedded datasets have their own.
@@ -212,16 +162,16 @@ def load_dataset(
         OutputError: A download can't be written.
     """
     entry = get_dataset(name)
-    if entry.embedded:
-        from energytune.data.embedded import load_embedded
-
-        return load_embedded(name)
-    # Before torchvision is imported: what is missing should be told at once.
+    # Before heavy libraries are imported: what is missing should be told at once.
     ensure_dataset(name, data_root, download=download, progress=progress)
-    from energytune.data.vision import load_stl10
-
-    return load_stl10(
-        data_root or default_data_root(),
-        input_config or InputConfig(),
+    request = LoadRequest(
+        root=data_root or default_data_root(),
+        input_config=input_config or InputConfig(),
         loader_workers=loader_workers,
+        progress=progress or NO_PROGRESS,
     )
+    return _family(entry).load(entry, request)
+
+
+def _family(entry: DatasetEntry) -> Family:
+    return cast(Family, import_module(f"energytune.data.{entry.family}"))

@@ -27,62 +27,48 @@ search's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from energytune.data.digits_source import read_digits
 from energytune.data.embedded_tasks import SPLIT_SEED, TRANSFERS, Transfer
+from energytune.data.entry import DatasetEntry, LoadRequest
 from energytune.data.fingerprint import hash_tensors, protocol_text, splits_fingerprint
 from energytune.data.holdout import class_ranks, stratified_order
+from energytune.data.pretraining import PretrainConfig, PretrainSet
 from energytune.data.splits import HeldOut, Splits, TensorSplit
 from energytune.data.validation import validate_splits
 from energytune.errors import unknown_name
+from energytune.progress import Progress
 from energytune.tasks import Multiclass
 
-__all__ = ["EMBEDDED_NAMES", "PretrainConfig", "PretrainSet", "load_embedded", "pretraining_set"]
+__all__ = [
+    "EMBEDDED_NAMES",
+    "ensure",
+    "load",
+    "load_embedded",
+    "pretraining_set",
+    "status",
+]
 
 EMBEDDED_NAMES = tuple(TRANSFERS)
 _MEAN, _STD = 0.3053, 0.3761  # of all pixels, scaled to [0, 1]
 
 
-@dataclass(frozen=True)
-class PretrainConfig:
-    """How an embedded backbone is pretrained: SGD with a cosine schedule.
-
-    Attributes:
-        epochs: Passes over the pretraining images.
-        lr: Peak learning rate.
-        momentum: In [0, 1).
-        weight_decay: L2 penalty.
-        batch_size: Samples a step.
-    """
-
-    epochs: int = 40
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    batch_size: int = 64
+def status(entry: DatasetEntry, root: Path) -> tuple[bool, str]:
+    """Returns that the data are there, as ``Family`` says."""
+    return True, "comes with scikit-learn"
 
 
-@dataclass(frozen=True)
-class PretrainSet:
-    """What an embedded backbone is pretrained on; disjoint from all downstream splits.
+def ensure(entry: DatasetEntry, root: Path, *, download: bool, progress: Progress) -> None:
+    """Does nothing: the data come with scikit-learn."""
 
-    Attributes:
-        images: float32, (N, 64), standardised.
-        targets: int64, (N,), in [0, n_classes).
-        n_classes: Classes of the pretraining task.
-        config: How it is trained.
-        fingerprint: sha256 (hex) over images and targets.
-    """
 
-    images: Tensor
-    targets: Tensor
-    n_classes: int
-    config: PretrainConfig
-    fingerprint: str
+def load(entry: DatasetEntry, request: LoadRequest) -> Splits:
+    """Loads the dataset of that entry; it has inputs of its own."""
+    return load_embedded(entry.name)
 
 
 def load_embedded(name: str) -> Splits:
@@ -122,16 +108,13 @@ def load_embedded(name: str) -> Splits:
     )
 
 
-def pretraining_set(name: str) -> PretrainSet:
+def pretraining_set(entry: DatasetEntry) -> PretrainSet:
     """Returns what the backbone of an embedded dataset is pretrained on, upright and unchanged.
 
     700 images beside the downstream ones, labelled by their digit or as even (0) or odd (1); or
     all images of the digits that are no downstream class.
-
-    Raises:
-        UnknownNameError: No embedded dataset has that name.
     """
-    transfer = _transfer(name)
+    transfer = _transfer(entry.name)
     pixels, digits = read_digits()
     if transfer.n_pretrain is None:
         classes = sorted(set(range(10)) - set(transfer.classes))
@@ -146,7 +129,7 @@ def pretraining_set(name: str) -> PretrainSet:
     return PretrainSet(
         images=images,
         targets=targets,
-        n_classes=n_classes,
+        task=Multiclass(n_classes),
         config=PretrainConfig(),
         fingerprint=hash_tensors((images, targets)),
     )

@@ -34,9 +34,29 @@ def splits_fingerprint(hashes: dict[str, str], *transform_ids: str) -> str:
     return hash_lines([*(hashes[part] for part in ("train", "valid", "test")), *transform_ids])
 
 
-def protocol_text(name: str, hashes: dict[str, str], n_valid: int, n_test: int) -> str:
-    """Returns on which samples accuracy is measured, as short text."""
+def protocol_text(
+    name: str,
+    hashes: dict[str, str],
+    n_valid: int,
+    n_test: int,
+    *,
+    metric: str = "accuracy",
+    units: str = "images",
+    note: str = "",
+) -> str:
+    """Returns on which samples the score is measured, as short text.
+
+    Args:
+        name: The dataset's.
+        hashes: Of ``valid`` and ``test``.
+        n_valid: Samples of valid.
+        n_test: Samples of test.
+        metric: What is measured, for example ``"mIoU"``.
+        units: What a sample is called.
+        note: What else tells this protocol from others, for example where the splits come from.
+    """
+    told = f"; {note}" if note else ""
     return (
-        f"{name}: accuracy on {n_valid} valid ({hashes['valid'][:12]}) "
-        f"and {n_test} test images ({hashes['test'][:12]})"
+        f"{name}: {metric} on {n_valid} valid ({hashes['valid'][:12]}) "
+        f"and {n_test} test {units} ({hashes['test'][:12]}){told}"
     )

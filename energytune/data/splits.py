@@ -18,11 +18,15 @@ _BLOCK_ELEMENTS = 1 << 22  # gather at most 16 MB of float32 ahead of its use
 
 
 class Split(Protocol):
-    """A fixed sequence of (image, target)."""
+    """A fixed sequence of (input, target); most inputs are images."""
 
     @property
     def targets(self) -> Tensor:
-        """Class indices, (N,) int64, in the split's own order."""
+        """What the task wants, in the split's own order.
+
+        Class indices, (N,) int64; labels, (N, L) float32, NaN where missing; or classes of
+        pixels, (N, H, W) of a whole-number type.
+        """
         ...
 
     def __len__(self) -> int:
@@ -47,8 +51,9 @@ class Split(Protocol):
                 any number of worker processes.
 
         Yields:
-            images: float32, (B, C, H, W), or (B, 64) for the embedded digits.
-            targets: int64, (B,).
+            images: float32, (B, C, H, W), (B, 64) for the embedded digits, or (B, S, F) for
+                molecules of S atoms.
+            targets: (B, ...), as in ``targets``; of pixels those of the images given out.
         """
         ...
 
@@ -63,22 +68,23 @@ class TensorSplit:
     """
 
     def __init__(self, images: Tensor, targets: Tensor) -> None:
-        """Takes images, (N, ...) float32, and their class indices, (N,) int64.
+        """Takes images, (N, ...) float32, and their targets, (N,), (N, L) or (N, H, W).
 
         Raises:
             DataError: The lengths differ.
         """
-        if images.shape[0] != targets.shape[0] or targets.ndim != 1:
+        if images.ndim < 2 or targets.ndim < 1 or images.shape[0] != targets.shape[0]:
             raise DataError(
                 "A split needs one target for each image: got images of shape "
                 f"{tuple(images.shape)} and targets of shape {tuple(targets.shape)}."
             )
         self.images = images.to(torch.float32).contiguous()
-        self._targets = targets.to(torch.int64).contiguous()
+        kept = targets.is_floating_point() or targets.dtype == torch.uint8
+        self._targets = (targets if kept else targets.to(torch.int64)).contiguous()
 
     @property
     def targets(self) -> Tensor:
-        """Class indices, (N,) int64."""
+        """Targets as given: floats and uint8 as they are, other whole numbers as int64."""
         return self._targets
 
     def __len__(self) -> int:

@@ -4,10 +4,12 @@ from energytune.models.assemble import TaskModel, build_model, rebuild_model
 from energytune.models.backbone import Backbone, create_backbone, list_backbones, weights_sha256
 from energytune.models.checkpoints import CheckpointInfo, load_checkpoint
 from energytune.models.dense import DenseLayer
-from energytune.models.networks import EMBEDDED_BACKBONES, EmbeddedMLP
+from energytune.models.embedded import EMBEDDED_BACKBONES, SPATIAL_BACKBONES
+from energytune.models.networks import EmbeddedMLP
 
 __all__ = [
     "EMBEDDED_BACKBONES",
+    "SPATIAL_BACKBONES",
     "Backbone",
     "CheckpointInfo",
     "DenseLayer",

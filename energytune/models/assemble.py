@@ -12,7 +12,7 @@ from energytune.errors import CheckpointError, ConfigError
 from energytune.models.backbone import Backbone, create_backbone
 from energytune.models.cut import Cut
 from energytune.models.dense import DenseLayer, dense_chain
-from energytune.models.heads import create_head
+from energytune.models.heads import MapSizes, create_head
 from energytune.models.reinit import reinitialise
 from energytune.seeds import derive_seed
 
@@ -26,8 +26,8 @@ class TaskModel(nn.Module):
     ``reinit_depth > 0``. The rest is the prefix.
 
     Attributes:
-        backbone: The whole network, (N, ...) -> (N, D).
-        head: (N, D) -> (N, K).
+        backbone: The whole network, (N, ...) -> (N, D), or (N, D, h, w) for pixels.
+        head: (N, D) -> (N, K), or (N, D, h, w) -> (N, K, H, W).
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class TaskModel(nn.Module):
         self._spec = spec
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns logits (N, K) of inputs (N, ...) by one ordinary forward of the whole net."""
+        """Returns logits (N, K, ...) of inputs (N, ...) by one forward of the whole net."""
         logits: Tensor = self.head(self.backbone(x))
         return logits
 
@@ -65,6 +65,13 @@ class TaskModel(nn.Module):
         """
         logits: Tensor = self.head(self._cut.resume(z))
         return logits
+
+    def feature_values(self, z: Tensor) -> Tensor:
+        """Returns the part of :meth:`features`'s output that is features, (N, ...).
+
+        All of it, but for graphs, whose neighbours travel with the features through a cut.
+        """
+        return self._cut.values(z)
 
     def head_side_state(self) -> dict[str, Tensor]:
         """Returns parameters and buffers of the head side by name: references, no copies."""
@@ -149,6 +156,7 @@ def build_model(
     n_outputs: int,
     reinit_depth: int,
     seed: int,
+    output_size: tuple[int, int] | None = None,
     share_prefix: bool = False,
 ) -> TaskModel:
     """Builds the model of one trial; the backbone itself is copied, never changed.
@@ -157,19 +165,27 @@ def build_model(
 
     Args:
         backbone: From :func:`~energytune.models.create_backbone`.
-        head_arch: ``"linear"`` or ``"mlp"``.
+        head_arch: ``"linear"`` or ``"mlp"``; also ``"aspp"`` for a backbone that gives maps.
         n_outputs: Width K of the logits, >= 2.
         reinit_depth: Number of last blocks that are reinitialised with the architecture's own
             initialisers and join the head side, in [0, backbone.max_reinit_depth].
         seed: Seed of head and tail; the head's weights do not depend on ``reinit_depth``.
+        output_size: (H, W) of the logits, for a backbone that gives maps and only for it.
         share_prefix: Whether only the tail is copied, and the prefix refers to the backbone's own
             weights, frozen: for probing many tails on one prefix. Such a model can't be finetuned.
 
     Raises:
         CutError: If the backbone can't be cut there.
         UnknownNameError: If there is no such head.
+        ConfigError: If the head does not go with the backbone.
     """
-    head = create_head(head_arch, backbone.n_features, n_outputs, seed=derive_seed(seed, "head"))
+    head = create_head(
+        head_arch,
+        backbone.n_features,
+        n_outputs,
+        seed=derive_seed(seed, "head"),
+        maps=_map_sizes(backbone, output_size),
+    )
     memo = _shared_prefix(backbone, reinit_depth) if share_prefix else {}
     module = copy.deepcopy(backbone.module, memo)
     cut = backbone.cut(module, reinit_depth)
@@ -183,9 +199,24 @@ def build_model(
         "n_outputs": n_outputs,
         "reinit_depth": reinit_depth,
     }
+    if output_size is not None:
+        spec["output_size"] = list(output_size)
     model = TaskModel(module, head, cut=cut, spec=spec, shares_prefix=share_prefix)
     model.eval()
     return model
+
+
+def _map_sizes(backbone: Backbone, output_size: tuple[int, int] | None) -> MapSizes | None:
+    """Returns the sizes of maps; None for a backbone that gives vectors."""
+    if (backbone.map_size is None) != (output_size is None):
+        raise ConfigError(
+            f"output_size must be given with a backbone that gives maps and only with one: "
+            f"{backbone.name!r} has map_size = {backbone.map_size}, got {output_size}. Create it "
+            "with spatial=True for one target a pixel."
+        )
+    if backbone.map_size is None or output_size is None:
+        return None
+    return MapSizes(backbone.map_size, output_size)
 
 
 def _shared_prefix(backbone: Backbone, depth: int) -> dict[int, Any]:
@@ -225,8 +256,12 @@ def rebuild_model(spec: dict[str, Any]) -> TaskModel:
             "rebuild. Build it in your code, pass it to create_backbone and build_model, and "
             "load the weights with load_state_dict."
         )
+    output_size = spec.get("output_size")
     backbone = create_backbone(
-        spec["backbone"], weights="none", input_shape=tuple(spec["input_shape"])
+        spec["backbone"],
+        weights="none",
+        input_shape=tuple(spec["input_shape"]),
+        spatial=output_size is not None,
     )
     return build_model(
         backbone,
@@ -234,4 +269,5 @@ def rebuild_model(spec: dict[str, Any]) -> TaskModel:
         n_outputs=spec["n_outputs"],
         reinit_depth=spec["reinit_depth"],
         seed=0,
+        output_size=None if output_size is None else (output_size[0], output_size[1]),
     )

@@ -17,10 +17,19 @@ from torch import nn
 from energytune.config import InputConfig
 from energytune.errors import ConfigError, CutError
 from energytune.models.checkpoints import load_checkpoint
-from energytune.models.cut import Cut, NoTail, SequentialCut, check_depth, sequential_blocks
+from energytune.models.cut import (
+    Cut,
+    CutsItself,
+    NoTail,
+    SequentialCut,
+    check_depth,
+    own_blocks,
+    sequential_blocks,
+)
 from energytune.models.cut_plan import CutPlanner
+from energytune.models.embedded import EMBEDDED_BACKBONES
 from energytune.models.hook_cut import HookCut
-from energytune.models.networks import EMBEDDED_BACKBONES, FlatOutput
+from energytune.models.networks import FlatOutput
 from energytune.models.sources import all_names, named_source, own_source
 from energytune.models.torchvision_backbones import PREFIX
 from energytune.models.verify_cut import check_ties
@@ -36,11 +45,12 @@ class Backbone:
 
     Attributes:
         name: Its name; ``custom:CLASS`` for a user's own module.
-        module: The network, in evaluation mode, on the CPU; (N, ...) -> (N, D). Never changed:
-            :func:`~energytune.models.build_model` copies it.
+        module: The network, in evaluation mode, on the CPU; (N, ...) -> (N, D), or (N, D, h, w) if
+            it gives maps. Never changed: :func:`~energytune.models.build_model` copies it.
         weights_sha256: Hex digest over all names and tensors of the ``state_dict``.
         input_config: What it expects of images; None if that is not known.
         n_features: D.
+        map_size: (h, w) of its maps of features; None if it gives vectors.
         input_shape: Shape of one input, without the batch.
         checkpoint_info: sha256, prefix and counts of the checkpoint; empty without one.
         fresh: Builds the same architecture with random weights; None if nobody knows how.
@@ -52,6 +62,7 @@ class Backbone:
     input_config: InputConfig | None
     n_features: int
     input_shape: tuple[int, ...]
+    map_size: tuple[int, int] | None = None
     checkpoint_info: dict[str, Any] = field(default_factory=dict)
     fresh: Callable[[], nn.Module] | None = None
 
@@ -61,14 +72,13 @@ class Backbone:
 
         Computed when first asked for: it runs the network a few times on one small batch.
         """
-        if (blocks := sequential_blocks(self.module)) is not None:
-            return len(blocks)
-        return self._planner.max_depth
+        n_blocks = own_blocks(self.module)
+        return self._planner.max_depth if n_blocks is None else n_blocks
 
     @cached_property
     def cut_problem(self) -> str:
         """Why ``max_reinit_depth`` is not larger; empty if every block can be cut off."""
-        return "" if sequential_blocks(self.module) is not None else self._planner.problem
+        return self._planner.problem if own_blocks(self.module) is None else ""
 
     @cached_property
     def _planner(self) -> CutPlanner:
@@ -81,7 +91,7 @@ class Backbone:
         it is, so for many of them on a GPU the backbone goes there first.
         """
         twin = replace(self, module=copy.deepcopy(self.module).to(device))
-        if sequential_blocks(self.module) is None:
+        if own_blocks(self.module) is None:
             twin.__dict__["_planner"] = self._planner
         return twin
 
@@ -95,6 +105,8 @@ class Backbone:
             return NoTail(module)
         check_depth(self.name, depth, self.max_reinit_depth, self.cut_problem)
         try:
+            if isinstance(module, CutsItself):
+                return module.cut_before(depth)
             if sequential_blocks(self.module) is not None:
                 cut = SequentialCut(module, depth)
                 check_ties(module, cut.tail_state_names)
@@ -114,6 +126,7 @@ def create_backbone(
     checkpoint: Path | None = None,
     seed: int = 0,
     input_shape: tuple[int, ...] | None = None,
+    spatial: bool = False,
 ) -> Backbone:
     """Creates a backbone.
 
@@ -127,12 +140,15 @@ def create_backbone(
         seed: Seed of random weights.
         input_shape: Shape of one input without the batch. Needed for a user's own module; for a
             named one, only if it differs from the size that the model was made for.
+        spatial: Whether features are maps, (N, D, h, w), for one target a pixel. Networks of timm
+            get an output stride of 8 by dilation, with the weights they have always had.
 
     Raises:
         UnknownNameError: If there is no such backbone.
         MissingDataError: If the weights are not on this machine and can't be downloaded.
         CheckpointError: If the checkpoint does not fit.
-        ConfigError: If ``input_shape`` is missing or the module does not take such inputs.
+        ConfigError: If ``input_shape`` is missing, the module does not take such inputs, or it
+            gives no maps and is to.
     """
     if weights not in ("default", "none"):
         raise ConfigError(f"weights must be 'default' or 'none', got {weights!r}.")
@@ -140,10 +156,10 @@ def create_backbone(
         source = own_source(name, input_shape)
     else:
         random = checkpoint is not None or weights == "none"
-        source = named_source(name, input_shape, random=random, seed=seed)
+        source = named_source(name, input_shape, random=random, seed=seed, spatial=spatial)
     module, shape = source.module, tuple(source.input_shape)
     info = load_checkpoint(checkpoint, module).to_dict() if checkpoint is not None else {}
-    module, n_features = _pooled(module.eval(), shape, source.label)
+    module, n_features, map_size = _featured(module.eval(), shape, source.label, spatial)
     if isinstance(name, nn.Module):
         _check_sequential(module, shape, source.label)
     return Backbone(
@@ -153,6 +169,7 @@ def create_backbone(
         input_config=source.images,
         n_features=n_features,
         input_shape=shape,
+        map_size=map_size,
         checkpoint_info=info,
         fresh=source.fresh,
     )
@@ -184,8 +201,10 @@ def weights_sha256(module: nn.Module) -> str:
 
 
 @torch.no_grad()
-def _pooled(module: nn.Module, input_shape: tuple[int, ...], label: str) -> tuple[nn.Module, int]:
-    """Returns the module, made to return (N, D), and D; found by running it on one input."""
+def _featured(
+    module: nn.Module, input_shape: tuple[int, ...], label: str, spatial: bool
+) -> tuple[nn.Module, int, tuple[int, int] | None]:
+    """Returns the module, made to return vectors or maps, D, and the size of maps."""
     try:
         output = module(torch.zeros(2, *input_shape))
     except (AssertionError, RuntimeError, ValueError, TypeError, IndexError) as failure:
@@ -198,9 +217,17 @@ def _pooled(module: nn.Module, input_shape: tuple[int, ...], label: str) -> tupl
             f"Backbone {label!r} must return one tensor (N, D) of features, or (N, ...), which is "
             f"flattened; for N = 2 it returned {what}."
         )
+    if spatial:
+        if output.ndim != 4:
+            raise ConfigError(
+                f"Backbone {label!r} must give maps of features (N, D, h, w) for one target a "
+                f"pixel; for N = 2 it returned {tuple(output.shape)}. Choose a convolutional one, "
+                "for example resnet50."
+            )
+        return module, output.shape[1], (output.shape[2], output.shape[3])
     if output.ndim == 2:
-        return module, output.shape[1]
-    return FlatOutput(module).eval(), output.flatten(1).shape[1]
+        return module, output.shape[1], None
+    return FlatOutput(module).eval(), output.flatten(1).shape[1], None
 
 
 @torch.no_grad()

@@ -6,13 +6,13 @@ cached; the tail is trained in head probing together with the head.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from energytune.errors import CutError
 
-__all__ = ["Cut", "NoTail", "SequentialCut", "check_depth"]
+__all__ = ["Cut", "CutsItself", "NoTail", "SequentialCut", "check_depth", "own_blocks"]
 
 
 class Cut(Protocol):
@@ -36,6 +36,28 @@ class Cut(Protocol):
 
     def train_tail(self, train: bool) -> None:
         """Puts the prefix into evaluation mode and the tail into training mode or not."""
+        ...
+
+    def values(self, z: Tensor) -> Tensor:
+        """Returns the part of the output of :meth:`prefix` that is features.
+
+        All of it, but for graphs, whose neighbours travel with their features.
+        """
+        ...
+
+
+@runtime_checkable
+class CutsItself(Protocol):
+    """A network that knows how to be cut between its blocks.
+
+    Attributes:
+        n_blocks: Number of blocks.
+    """
+
+    n_blocks: int
+
+    def cut_before(self, depth: int) -> Cut:
+        """Returns its cut before the last ``depth`` blocks, 1 <= depth <= n_blocks."""
         ...
 
 
@@ -65,6 +87,10 @@ class NoTail:
     def train_tail(self, train: bool) -> None:
         """Puts the whole module into evaluation mode."""
         self._module.eval()
+
+    def values(self, z: Tensor) -> Tensor:
+        """Returns ``z`` itself."""
+        return z
 
 
 class SequentialCut:
@@ -107,6 +133,10 @@ class SequentialCut:
         for block in self._tail_blocks:
             block.train(train)
 
+    def values(self, z: Tensor) -> Tensor:
+        """Returns ``z`` itself."""
+        return z
+
 
 def sequential_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None:
     """Returns ``module.blocks`` if the module is flagged to be them and nothing else."""
@@ -114,6 +144,13 @@ def sequential_blocks(module: nn.Module) -> nn.ModuleList | nn.Sequential | None
     if getattr(module, "sequential_blocks", False) is not True:
         return None
     return blocks if isinstance(blocks, nn.ModuleList | nn.Sequential) else None
+
+
+def own_blocks(module: nn.Module) -> int | None:
+    """Returns how many blocks a module tells of itself; None if that must be found out."""
+    if (blocks := sequential_blocks(module)) is not None:
+        return len(blocks)
+    return module.n_blocks if isinstance(module, CutsItself) else None
 
 
 def check_depth(name: str, depth: int, max_depth: int, problem: str = "") -> None:

@@ -84,6 +84,10 @@ class HookCut:
             del self._by_batch[next(iter(self._by_batch))]
         return known
 
+    def values(self, z: Tensor) -> Tensor:
+        """Returns ``z`` itself."""
+        return z
+
     def train_tail(self, train: bool) -> None:
         """Puts the prefix into evaluation mode and the tail into training mode or not."""
         self._module.eval()

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 __all__ = [
-    "EMBEDDED_BACKBONES",
+    "DIGIT_BACKBONES",
     "ConvLayer",
     "EmbeddedCNN",
     "EmbeddedMLP",
@@ -36,7 +36,7 @@ class EmbeddedMLP(nn.Module):
     Attributes:
         blocks: The hidden layers, applied one after the other.
         sequential_blocks: Tells that the network is its ``blocks`` and nothing else.
-        n_inputs: Width of the input.
+        input_shape: (width of the input,).
         num_features: Width D of the features.
     """
 
@@ -44,7 +44,7 @@ class EmbeddedMLP(nn.Module):
 
     def __init__(self, n_inputs: int = 64, n_hidden: int = 128, n_blocks: int = 4) -> None:
         super().__init__()
-        self.n_inputs = n_inputs
+        self.input_shape = (n_inputs,)
         self.num_features = n_hidden
         widths = [n_inputs] + [n_hidden] * n_blocks
         self.blocks = nn.ModuleList(
@@ -83,7 +83,7 @@ class EmbeddedCNN(nn.Module):
     Attributes:
         blocks: The layers, applied one after the other.
         sequential_blocks: Tells that the network is its ``blocks`` and nothing else.
-        n_inputs: Width of the input, 64 pixels.
+        input_shape: (64,), the pixels.
         num_features: Width D of the features.
     """
 
@@ -91,7 +91,7 @@ class EmbeddedCNN(nn.Module):
 
     def __init__(self, n_hidden: int = 128) -> None:
         super().__init__()
-        self.n_inputs = 64
+        self.input_shape = (64,)
         self.num_features = n_hidden
         self.blocks = nn.ModuleList(
             [
@@ -126,8 +126,8 @@ class FlatOutput(nn.Module):
         return output.flatten(1)
 
 
-EMBEDDED_BACKBONES: dict[str, Callable[[], EmbeddedMLP | EmbeddedCNN]] = {
+DIGIT_BACKBONES: dict[str, Callable[[], EmbeddedMLP | EmbeddedCNN]] = {
     "digits-mlp": EmbeddedMLP,
     "digits-cnn": EmbeddedCNN,
 }
-"""Embedded backbones by name; each call builds one with random weights."""
+"""Backbones of the embedded digits by name; each call builds one with random weights."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import nn
 
@@ -13,8 +13,8 @@ from energytune.config import InputConfig
 from energytune.errors import ConfigError, MissingDataError
 from energytune.models import timm_backbones as timm_side
 from energytune.models import torchvision_backbones as torchvision_side
+from energytune.models.embedded import EMBEDDED_BACKBONES
 from energytune.models.lookalikes import fresh_like
-from energytune.models.networks import EMBEDDED_BACKBONES
 from energytune.models.reinit import seeded
 
 __all__ = ["Source", "all_names", "named_source", "own_source"]
@@ -54,7 +54,12 @@ def own_source(module: nn.Module, input_shape: tuple[int, ...] | None) -> Source
 
 
 def named_source(
-    name: str, input_shape: tuple[int, ...] | None, *, random: bool, seed: int
+    name: str,
+    input_shape: tuple[int, ...] | None,
+    *,
+    random: bool,
+    seed: int,
+    spatial: bool = False,
 ) -> Source:
     """Returns the network of that name.
 
@@ -63,15 +68,22 @@ def named_source(
         input_shape: Shape of one input, if it is not the usual one.
         random: Whether random weights are wanted.
         seed: Seed of random weights.
+        spatial: Whether it must give maps of features, at a stride of 8.
 
     Raises:
         UnknownNameError: If there is no such backbone.
         MissingDataError: If the weights are not on this machine and can't be downloaded.
-        ConfigError: If the model does not take such inputs.
+        ConfigError: If the model does not take such inputs, or gives no maps.
     """
     if name in EMBEDDED_BACKBONES:
-        return _embedded(name, random, seed)
+        return _embedded(name, input_shape, random, seed)
     if name.startswith(torchvision_side.PREFIX):
+        if spatial:
+            raise ConfigError(
+                f"Backbone {name!r} gives one vector an image, and segmentation needs maps. Use "
+                f"timm's {name.removeprefix(torchvision_side.PREFIX)!r}; the weights of "
+                "torchvision's ResNets load into it with --checkpoint."
+            )
         images = torchvision_side.torchvision_input(name, input_shape, all_names())
         fresh = partial(torchvision_side.build_torchvision, name, images.size)
         module = (
@@ -82,6 +94,10 @@ def named_source(
     if name not in timm_side.timm_names():
         known = all_names()  # for near names
     options = timm_side.timm_options(name, input_shape, known)
+    if spatial:
+        from energytune.models.spatial_timm import spatial_options
+
+        options |= spatial_options(name)
     fresh = partial(timm_side.build_timm, name, options)
     module = seeded(fresh, seed) if random else timm_side.load_timm(name, options)
     images = timm_side.input_config(module, input_shape)
@@ -94,13 +110,15 @@ def all_names() -> frozenset[str]:
     return frozenset(EMBEDDED_BACKBONES) | timm_side.timm_names() | torchvision_names
 
 
-def _embedded(name: str, random: bool, seed: int) -> Source:
+def _embedded(name: str, input_shape: tuple[int, ...] | None, random: bool, seed: int) -> Source:
     """Returns an embedded backbone, which has no weights of its own."""
     if not random:
         raise MissingDataError(
-            f"There are no weights to download for the embedded backbone {name!r}: a search "
-            "pretrains it on first use. Pass --checkpoint FILE, or --weights none."
+            f"There are no weights to download for the backbone {name!r}: a search on a dataset "
+            "that comes with the package pretrains it on first use. Pass --checkpoint FILE "
+            "(energytune pretrain makes one), or --weights none."
         )
     fresh = EMBEDDED_BACKBONES[name]
-    n_inputs = fresh().n_inputs
-    return Source(name, seeded(fresh, seed), (n_inputs,), None, fresh)
+    module = seeded(fresh, seed)
+    shape = input_shape or tuple(cast(tuple[int, ...], module.input_shape))
+    return Source(name, module, shape, None, fresh)

@@ -87,7 +87,7 @@ class IouMeter:
         """Adds a batch: logits (N, K, *T) or (N, K, *T, M), targets (N, *T) int64."""
         known = targets != self._ignore_index
         predicted = logits.detach().argmax(dim=1)[known]
-        counts = confusion_matrix(predicted, targets[known], self._n_classes)
+        counts = confusion_matrix(predicted, targets[known].long(), self._n_classes)
         self._confusion = counts + self._confusion.to(counts.device)
 
     def compute(self) -> Tensor:

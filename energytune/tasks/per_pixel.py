@@ -26,7 +26,7 @@ __all__ = ["PerPixel"]
 class PerPixel:
     """One of K classes per pixel, softmax and cross-entropy over the labelled pixels.
 
-    Targets are int64 in [0, K) or ``ignore_index``. They are images, (N, H, W) for logits
+    Targets are whole numbers in [0, K) or ``ignore_index``. They are images, (N, H, W) for logits
     (N, K, H, W), or rows of pixels, (R,) for logits (R, K); both may have heads at the end.
 
     Attributes:
@@ -70,7 +70,7 @@ class PerPixel:
         """Returns (1 - eps) one-hot + eps / K, (N, K, *T), and 0 for a pixel without a label.
 
         Args:
-            targets: (N, *T) int64.
+            targets: (N, *T), whole numbers of any type.
             label_smoothing: eps in [0, 1). A tensor (M,) gives (N, K, *T, M).
             dtype: Of the result, and of the arithmetic.
         """
@@ -82,7 +82,7 @@ class PerPixel:
 
         Args:
             logits: (N, K, *T), or (N, K, *T, M) for M heads.
-            targets: (N, *T) int64.
+            targets: (N, *T), whole numbers of any type.
             label_smoothing: eps in [0, 1), or one a head, (M,).
         """
         known = self.labelled(targets)
@@ -90,7 +90,7 @@ class PerPixel:
         if logits.ndim == targets.ndim + 1 and not isinstance(label_smoothing, Tensor):
             summed = F.cross_entropy(
                 logits,
-                targets,
+                targets.long(),
                 ignore_index=self.ignore_index,
                 label_smoothing=label_smoothing,
                 reduction="sum",
@@ -111,7 +111,7 @@ class PerPixel:
 
         Args:
             logits: (N, K, *T) or (N, K, *T, M).
-            targets: (N, *T) int64.
+            targets: (N, *T), whole numbers of any type.
             label_smoothing: eps in [0, 1), or one a head, (M,).
             out: Written to; may be ``logits`` itself.
         """
@@ -150,4 +150,4 @@ class PerPixel:
 
     def _classes(self, targets: Tensor) -> Tensor:
         """Returns class indices with class 0 where there is no label, to be masked later."""
-        return targets.where(self.labelled(targets), 0)
+        return targets.long().where(self.labelled(targets), 0)

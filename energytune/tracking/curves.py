@@ -58,8 +58,12 @@ def snapshot_points(snapshots: Iterable[ProbeSnapshot], end_ms: int, seconds: fl
             "hp/valid_loss": shot.valid_loss,
             "hp/head_norm": shot.head_norm,
             "hp/pull_norm": shot.pull_norm,
+            "hp/aie_balanced": shot.aie_balanced,
+            "hp/aie_per_label": shot.aie_per_label,
+            "hp/foreground_acc": shot.foreground_acc,
         }
-        points += [(key, value, at, shot.epoch) for key, value in values.items()]
+        known = [(key, value) for key, value in values.items() if value is not None]
+        points += [(key, value, at, shot.epoch) for key, value in known]
     return points
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from energytune.science.energy import residual_norms
 from energytune.tasks import Task
+from energytune.training.energy_details import energy_details
 from energytune.training.features import Features
 from energytune.training.head_group import Batch, HeadGroup
 from energytune.training.probe_data import ProbeData
@@ -36,7 +37,7 @@ def measure(
     n_heads = len(group.runs)
     energy = torch.zeros(n_heads, dtype=torch.float64, device=data.device)
     pull, train_loss, valid_loss = (energy.clone() for _ in range(3))
-    meters = task.meter(), task.meter()
+    meters, details = (task.meter(), task.meter()), energy_details(task)
     n_energy = n_pull = n_train = n_valid = 0
     for z, targets in _in_order(data.train, data.train_targets, task, n_heads, rows):
         logits = group.logits(z)
@@ -51,6 +52,7 @@ def measure(
         train_loss += task.loss(logits, targets).double() * n_labels
         n_train += n_labels
         meters[0].update(logits, targets)
+        details.update(residual, logits, targets)
     for z, targets in _in_order(data.valid, data.valid_targets, task, n_heads, rows):
         logits = group.logits(z)
         n_labels = task.n_labelled(targets)
@@ -65,6 +67,7 @@ def measure(
         "aie": energy / max(n_energy, 1),
         "pull_norm": pull / max(n_pull, 1),
         "head_norm": group.head_norms(),
+        **details.compute(),
     }
     n_views = data.train.n_views
     table = {name: column.tolist() for name, column in columns.items()}

@@ -11,11 +11,10 @@ from safetensors.torch import save
 from torch import nn
 
 from energytune.data import PretrainSet, pretraining_set
-from energytune.models import create_backbone
+from energytune.models import SPATIAL_BACKBONES, create_backbone
 from energytune.paths import CACHE_ADVICE, atomic_file
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.seeds import derive_seed
-from energytune.tasks import Multiclass
 from energytune.training.features import content_key
 from energytune.training.order import epoch_order
 from energytune.training.sgd import Sgd
@@ -53,7 +52,7 @@ def pretrain_embedded(
         kind="pretrained backbone",
         seed=seed,
         data=source.fingerprint,
-        n_classes=source.n_classes,
+        n_outputs=source.task.n_outputs,
         config=asdict(source.config),
         backbone=backbone,
         shapes={name: list(value.shape) for name, value in module.state_dict().items()},
@@ -62,7 +61,7 @@ def pretrain_embedded(
     if path.exists():
         return path
 
-    config, task = source.config, Multiclass(source.n_classes)
+    config, task = source.config, source.task
     optimizer = Sgd(
         list(model.named_parameters()), momentum=config.momentum, weight_decay=config.weight_decay
     )
@@ -89,9 +88,13 @@ def pretrain_embedded(
 def _fresh(backbone: str, source: PretrainSet, seed: int) -> tuple[nn.Module, nn.Module]:
     """Returns network with head, and the network; the caller's generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
-        module = create_backbone(backbone, weights="none", seed=seed).module
+        module = create_backbone(
+            backbone, weights="none", seed=seed, spatial=backbone in SPATIAL_BACKBONES
+        ).module
         with torch.no_grad():
-            n_features = module(source.images[:2]).shape[1]
+            features = module(source.images[:2])
         torch.manual_seed(derive_seed(seed, "pretraining head"))
-        head = nn.Linear(n_features, source.n_classes)
+        head: nn.Module = nn.Linear(features.shape[1], source.task.n_outputs)
+    if features.ndim == 4:  # maps, for a downstream task of one target a pixel
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
     return nn.Sequential(module, head).train(), module

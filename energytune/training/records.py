@@ -24,6 +24,12 @@ class ProbeSnapshot:
             through the cut: ||W^T e||_2 for a linear head, direction times energy of [Ren2023]_,
             Eq. 2. It can rise while AIE falls, when the head's weights grow.
         n_views: Views of each training image that probing saw; 1 is the evaluation transform.
+        aie_balanced: The energy with every class of pixels, or every yes and no of each label,
+            weighing alike; None where a sample has one class.
+        aie_per_label: Mean over samples of the energy by the root of the number of its labels, in
+            [0, 1]; None but for multi-label targets.
+        foreground_acc: Share of right pixels among those of other classes than 0; None but for
+            pixels.
     """
 
     epoch: int
@@ -35,6 +41,9 @@ class ProbeSnapshot:
     head_norm: float
     pull_norm: float
     n_views: int = 1
+    aie_balanced: float | None = None
+    aie_per_label: float | None = None
+    foreground_acc: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +53,9 @@ class FinetuneEpoch:
     Attributes:
         epoch: From 1.
         train_loss: Mean loss over the epoch's batches while training, in nats.
-        train_acc: Accuracy over the epoch's batches while training, in [0, 1].
-        valid_loss: Cross-entropy on the validation set after the epoch, in nats.
+        train_acc: Accuracy over the epoch's batches while training, in [0, 1]; like
+            ``valid_acc`` the task's own metric (``Task.metric``).
+        valid_loss: Loss on the validation set after the epoch, in nats.
         valid_acc: Validation accuracy after the epoch, in [0, 1].
     """
 

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from energytune.config import FinetuneConfig, InputConfig, ProbeConfig, Recipe, SearchSpace
-from energytune.data import Split, Splits
+from energytune.data import Split, Splits, get_dataset
 from energytune.errors import ConfigError
 from energytune.models import EMBEDDED_BACKBONES, Backbone, TaskModel, build_model, create_backbone
+from energytune.models.heads import MapSizes
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.training.feature_store import FeatureStore
 from energytune.training.features import Features, content_key
@@ -29,12 +30,13 @@ from energytune.training.features_load import load_features
 from energytune.training.pretrain import pretrain_embedded
 from energytune.training.probe_data import ProbeData
 from energytune.training.snapshots import SnapshotStore
-from energytune.trial.bench_data import UserData, fetch_dataset, load_splits
+from energytune.trial.bench_data import UserData, check_inputs, fetch_dataset, load_splits
 
 __all__ = ["Bench", "BenchSpec", "UserData"]
 
 _FEATURE_BATCH = {"cpu": 64, "cuda": 256}
 """Samples a forward pass: a CPU's caches hold the activations of few."""
+_EVAL_BATCH, _EVAL_BATCH_OF_MAPS = 256, 16
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class BenchSpec:
         cache_budget: Bytes that cached features may have on disk, such as ``"20GB"``; None takes
             ``$ENERGYTUNE_CACHE_BUDGET``, else a quarter of the free disk.
         user_data: A user's own datasets instead of a named one.
+        image_size: Side of the input images in pixels; None is the dataset's or the backbone's.
         pause_epochs: Finetuning epochs at which the state of a trial that is stopped there is
             kept, so that it can go on; empty if no trial is ever paused.
     """
@@ -75,6 +78,7 @@ class BenchSpec:
     n_threads: int = 1
     cache_budget: str | None = None
     user_data: UserData | None = field(default=None, repr=False)
+    image_size: int | None = None
     pause_epochs: frozenset[int] = frozenset()
 
     def build(self, progress: Progress = NO_PROGRESS) -> Bench:
@@ -88,7 +92,9 @@ class BenchSpec:
             self._fetch_dataset(progress)
         if isinstance(self.backbone, str):
             backbone = self._named_backbone(self.backbone, progress)
-            return Bench(self, self._splits(backbone.input_config, progress), backbone)
+            splits = self._splits(backbone.input_config, progress)
+            check_inputs(backbone, splits)
+            return Bench(self, splits, backbone)
         splits = self._splits(None, progress)
         images, _ = next(iter(splits.valid.batches(1)))
         backbone = create_backbone(
@@ -124,7 +130,28 @@ class BenchSpec:
         checkpoint = self.checkpoint
         if name in EMBEDDED_BACKBONES and checkpoint is None and self.weights == "default":
             checkpoint = pretrain_embedded(self.dataset, name, self.cache, progress)
-        return create_backbone(name, weights=self.weights, checkpoint=checkpoint)
+        return create_backbone(
+            name,
+            weights=self.weights,
+            checkpoint=checkpoint,
+            input_shape=self._input_shape(name),
+            spatial=self.user_data is None and get_dataset(self.dataset).kind == "pixels",
+        )
+
+    def _input_shape(self, name: str) -> tuple[int, int, int] | None:
+        side = self.image_size
+        if side is None and self.user_data is None:
+            side = get_dataset(self.dataset).image_size
+        if side is None:
+            return None
+        if name in EMBEDDED_BACKBONES:
+            if self.image_size is not None:
+                raise ConfigError(
+                    f"image_size is for networks of timm and torchvision; {name!r} has inputs of "
+                    "its own. Leave --image-size out."
+                )
+            return None
+        return (3, side, side)
 
 
 class Bench:
@@ -144,6 +171,31 @@ class Bench:
         self._store = FeatureStore(root)
         self._budget = cache_budget(root, self._store.used_bytes(), spec.cache_budget)
         self._data: dict[int, ProbeData] = {}
+        if self.maps is not None and spec.probe.n_views > 1:
+            raise ConfigError(
+                f"probe.n_views must be 1 where targets are pixels, got {spec.probe.n_views}: an "
+                "augmented view moves its targets as well. Finetuning augments by itself."
+            )
+
+    @property
+    def output_size(self) -> tuple[int, int] | None:
+        """(H, W) of the logits; None but for one target a pixel."""
+        if self.backbone.map_size is None:
+            return None
+        height, width = self.backbone.input_shape[-2:]
+        return height, width
+
+    @property
+    def maps(self) -> MapSizes | None:
+        """Sizes of the maps of features and logits; None but for one target a pixel."""
+        if self.backbone.map_size is None or self.output_size is None:
+            return None
+        return MapSizes(self.backbone.map_size, self.output_size)
+
+    @property
+    def eval_batch(self) -> int:
+        """Samples a forward pass where nothing is trained: fewer where logits are maps."""
+        return _EVAL_BATCH if self.maps is None else _EVAL_BATCH_OF_MAPS
 
     def fit_space(self, space: SearchSpace, *, narrow: bool) -> SearchSpace:
         """Returns the space with ``reinit_depth`` no deeper than the backbone can be cut.
@@ -181,6 +233,7 @@ class Bench:
             n_outputs=self.splits.task.n_outputs,
             reinit_depth=recipe.reinit_depth,
             seed=seed,
+            output_size=self.output_size,
         ).to(self.device)
 
     def probe_data(self, depth: int, progress: Progress = NO_PROGRESS) -> ProbeData:
@@ -223,7 +276,7 @@ class Bench:
         """Returns the content address of one head's probing trajectory.
 
         Args:
-            head_arch: ``"linear"`` or ``"mlp"``.
+            head_arch: ``"linear"``, ``"mlp"`` or ``"aspp"``.
             label_smoothing: eps in [0, 1).
             reinit_depth: Number of reinitialised last blocks.
             config: Optimiser and views.

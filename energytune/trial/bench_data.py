@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from energytune.config import InputConfig
 from energytune.data import Splits, ensure_dataset, load_dataset
-from energytune.errors import MissingDataError
+from energytune.errors import ConfigError, MissingDataError
+from energytune.models import Backbone
 from energytune.progress import Progress
 
-__all__ = ["UserData", "fetch_dataset", "load_splits"]
+__all__ = ["UserData", "check_inputs", "fetch_dataset", "load_splits"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,28 @@ def fetch_dataset(
             f"{error}\nThe weights of {weights_of} are needed next: they are downloaded, or "
             "read from --checkpoint FILE; --weights none does without."
         ) from error
+
+
+def check_inputs(backbone: Backbone, splits: Splits) -> None:
+    """Checks that a backbone takes a dataset's inputs, by running it on one of them.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    inputs, _ = next(iter(splits.valid.batches(1)))
+    expected = tuple(backbone.input_shape)
+    try:
+        if inputs.ndim != 1 + len(expected):
+            raise ValueError(f"it takes {expected}")
+        with torch.no_grad():
+            backbone.module(inputs)
+    except (AssertionError, RuntimeError, ValueError, TypeError, IndexError) as failure:
+        reason = str(failure).splitlines()[0]
+        raise ConfigError(
+            f"Backbone {backbone.name!r} does not take the inputs of dataset {splits.name!r}, of "
+            f"shape {tuple(inputs.shape[1:])}: {reason}. Choose another --backbone; "
+            "energytune datasets shows each dataset's own."
+        ) from failure
 
 
 def load_splits(

@@ -39,7 +39,11 @@ def non_finite(seen: ProbeSnapshot | FinetuneEpoch | Finished) -> str:
     else:
         stage = "HP" if isinstance(seen, ProbeSnapshot) else "FT"
         where, numbers = f"{stage} epoch {seen.epoch}", asdict(seen)
-    bad = [f"{name} = {value}" for name, value in numbers.items() if not math.isfinite(value)]
+    bad = [
+        f"{name} = {value}"
+        for name, value in numbers.items()
+        if value is not None and not math.isfinite(value)
+    ]
     return f"non-finite at {where}: {', '.join(bad)}" if bad else ""
 
 

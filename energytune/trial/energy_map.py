@@ -142,15 +142,16 @@ def _model(bench: Bench, backbone: Backbone, head: MapHead) -> TaskModel:
     """Returns a fresh head side; where no block is reinitialised it holds no backbone at all."""
     n_outputs = bench.splits.task.n_outputs
     if head.reinit_depth == 0:
-        return head_model(head.head_arch, backbone.n_features, n_outputs, seed=head.seed).to(
-            bench.device
-        )
+        return head_model(
+            head.head_arch, backbone.n_features, n_outputs, seed=head.seed, maps=bench.maps
+        ).to(bench.device)
     model = build_model(
         backbone,
         head_arch=head.head_arch,
         n_outputs=n_outputs,
         reinit_depth=head.reinit_depth,
         seed=head.seed,
+        output_size=bench.output_size,
         share_prefix=True,
     )
     return model.to(bench.device)

@@ -99,9 +99,11 @@ class TestResult:
     """Evaluation on the test split of one confirmed model; read once a model.
 
     Attributes:
-        accuracy: Share of correct test images, in [0, 1].
-        loss: Mean cross-entropy in nats.
-        correct: Per test example, in the split's order, whether it was correct.
+        accuracy: Share of correct test images, in [0, 1]; of other tasks their own metric
+            (``Task.metric``).
+        loss: Mean loss over the labelled entries, in nats.
+        correct: Per test example, in the split's order, whether it was correct; empty where
+            targets are pixels.
     """
 
     __test__ = False  # not a pytest class

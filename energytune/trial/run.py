@@ -42,8 +42,6 @@ from energytune.trial.records import (
 
 __all__ = ["make_run_job", "run_trial"]
 
-_EVAL_BATCH = 256
-
 
 def make_run_job(spec: BenchSpec) -> RunJob:
     """Builds a bench in this process and returns the function that runs jobs on it.
@@ -172,9 +170,12 @@ def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:
     tuner.load_best()
     model = tuner.model
     train = bench.splits.train
-    before = bench.probe_data(job.recipe.reinit_depth).train.batches(_EVAL_BATCH)
-    after = stream_features(model, train, batch_size=_EVAL_BATCH, device=bench.device)
-    adaptation = streamed_adaptation(zip(before, after, strict=True))
+    before = bench.probe_data(job.recipe.reinit_depth).train.batches(bench.eval_batch)
+    after = stream_features(model, train, batch_size=bench.eval_batch, device=bench.device)
+    adaptation = streamed_adaptation(
+        (model.feature_values(z_0), model.feature_values(z_t))
+        for z_0, z_t in zip(before, after, strict=True)
+    )
     model_path = None
     if job.role == "confirm":
         model_path = str(_save(_weights_path(bench, job), model))
@@ -192,11 +193,13 @@ def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:
 def _test(bench: Bench, model: TaskModel, name: str) -> TestResult:
     split = bench.splits.test.open(f"evaluation of the confirmed model {name}")
     model.eval()
-    outcome = evaluate(model, split.batches(_EVAL_BATCH), bench.splits.task, bench.device)
+    outcome = evaluate(model, split.batches(bench.eval_batch), bench.splits.task, bench.device)
+    # Of pixels there are millions, and what is right of one image is no yes or no.
+    per_sample = outcome.correct.tolist() if outcome.correct.ndim == 1 else ()
     return TestResult(
         accuracy=outcome.accuracy,
         loss=outcome.loss,
-        correct=tuple(bool(hit) for hit in outcome.correct.tolist()),
+        correct=tuple(bool(hit) for hit in per_sample),
     )
 
 

@@ -13,7 +13,7 @@ from energytune.errors import CutError
 from energytune.models.cut import Cut, SequentialCut
 from energytune.models.cut_plan import CutPlanner
 from energytune.models.hook_cut import HookCut
-from energytune.models.networks import EMBEDDED_BACKBONES
+from energytune.models.embedded import EMBEDDED_BACKBONES
 
 NETS = {
     "resnet18": (64, {"drop_path_rate": 0.5}),
