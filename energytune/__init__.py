@@ -5,7 +5,7 @@
     result = tune("digits", n_trials=30, seed=0)
 
 Importing the package loads nothing heavy and changes nothing; :func:`tune` brings in torch, Ray,
-Optuna and MLflow when it is first looked up, :func:`probe` torch alone.
+Optuna and MLflow when it is first looked up, :func:`probe` and :func:`pretrain` torch alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from energytune.optimizer.energy_sampler import EnergySampler
     from energytune.optimizer.pruner import EnergyPruner
     from energytune.search.energy_map import EnergyMap
+    from energytune.search.pretrain import PretrainResult, pretrain
     from energytune.search.probe_map import probe
     from energytune.search.result import TuneResult
     from energytune.tune import tune
@@ -26,8 +27,10 @@ __all__ = [
     "EnergyMap",
     "EnergyPruner",
     "EnergySampler",
+    "PretrainResult",
     "TuneResult",
     "__version__",
+    "pretrain",
     "probe",
     "tune",
 ]
@@ -59,6 +62,20 @@ class _Package(ModuleType):
         from energytune.search.probe_map import probe
 
         return probe
+
+    @property
+    def pretrain(self) -> Any:
+        """The function :func:`energytune.search.pretrain.pretrain`."""
+        from energytune.search.pretrain import pretrain
+
+        return pretrain
+
+    @property
+    def PretrainResult(self) -> Any:  # noqa: N802 - the name of a class
+        """The class :class:`energytune.search.pretrain.PretrainResult`."""
+        from energytune.search.pretrain import PretrainResult
+
+        return PretrainResult
 
     @property
     def EnergyMap(self) -> Any:  # noqa: N802 - the name of a class

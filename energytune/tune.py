@@ -39,6 +39,8 @@ def tune(
     cpus_per_trial: int = 1,
     gpus_per_trial: float | None = None,
     checkpoint: str | Path | None = None,
+    checkpoint_prefix: str | None = None,
+    image_size: int | None = None,
     weights: Literal["default", "none"] = "default",
     data_root: str | Path | None = None,
     sampler: Literal["tpe", "gp", "random", "energy"] = "energy",
@@ -79,6 +81,9 @@ def tune(
         cpus_per_trial: CPU cores of one trial.
         gpus_per_trial: GPUs of one trial, fractions allowed; None uses one where there is one.
         checkpoint: File with the backbone's weights.
+        checkpoint_prefix: What stands before the backbone's names in it; None finds it.
+        image_size: Side of the input images in pixels; None is the checkpoint's, the dataset's
+            or the backbone's own.
         weights: ``"none"`` for a backbone with random weights.
         data_root: Folder under which image datasets lie.
         sampler: ``"energy"``, ``"tpe"``, ``"gp"`` or ``"random"``.
@@ -116,6 +121,8 @@ def tune(
         dataset=name,
         backbone=type(module).__name__ if module is not None else _as_name(backbone),
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint_prefix=checkpoint_prefix,
+        image_size=image_size,
         weights=weights,
         data_root=None if data_root is None else Path(data_root),
         space=apply_fixes(wide, fix or {}),

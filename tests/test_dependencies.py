@@ -15,20 +15,29 @@ PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 PROJECT = tomllib.loads(PYPROJECT)["project"]
 DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Import names that are not their distribution's."""
-NOT_YET_USED = {"torch-geometric"}
+NOT_YET_USED: set[str] = set()
+USER_EXTRAS = ("hf", "mol")
+"""Extras that a user installs for some datasets."""
+LOADED_ON_DEMAND = {"hf": "energytune/data/huggingface_tables.py"}
+"""Modules that are imported inside a function only, once it is known that the extra is there."""
 
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[<>=!~\[; ]", name)[0]).lower()
 
 
+def imported_by(node: ast.AST) -> set[str]:
+    """Returns what one statement imports from other distributions, perhaps."""
+    if isinstance(node, ast.Import):
+        return {alias.name.partition(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        return {node.module.partition(".")[0]}
+    return set()
+
+
 def imported(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = {name for node in ast.walk(tree) for name in imported_by(node)}
     return found - set(sys.stdlib_module_names) - {"energytune"}
 
 
@@ -50,6 +59,8 @@ def commented(section: str) -> dict[str, str]:
 
 def test_every_import_of_the_package_is_declared() -> None:
     declared = {normal(name) for name in PROJECT["dependencies"]}
+    extras = {name: wanted for name, wanted in PROJECT["optional-dependencies"].items()}
+    declared |= {normal(name) for extra in USER_EXTRAS for name in extras[extra]}
     for path in (ROOT / "energytune").rglob("*.py"):
         assert distributions_imported(path) <= declared, path.relative_to(ROOT)
 
@@ -82,4 +93,22 @@ def test_constraints_are_pins_without_addresses() -> None:
     pinned = {normal(line) for line in pins}
     assert len(pinned) == len(pins)
     wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    wanted += [name for extra in USER_EXTRAS for name in PROJECT["optional-dependencies"][extra]]
     assert {normal(name) for name in wanted} <= pinned
+
+
+@pytest.mark.parametrize("extra", USER_EXTRAS)
+def test_what_an_extra_brings_is_imported_inside_functions_only(extra: str) -> None:
+    """Without the extra the package loads, and says what is missing when it is needed."""
+    names = {normal(name) for name in PROJECT["optional-dependencies"][extra]}
+    users = [
+        path for path in (ROOT / "energytune").rglob("*.py") if distributions_imported(path) & names
+    ]
+    assert users
+    for path in users:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tops = {
+            normal(DISTRIBUTION_OF.get(top, top)) for node in tree.body for top in imported_by(node)
+        }
+        where = str(path.relative_to(ROOT))
+        assert not tops & names or LOADED_ON_DEMAND.get(extra) == where, where

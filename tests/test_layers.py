@@ -157,6 +157,8 @@ def test_imports_point_down_and_services_stay_in_their_rooms(path: Path) -> None
             "energytune.optimizer.energy_sampler.EnergySampler",
             "energytune.optimizer.pruner.EnergyPruner",
             "energytune.search.energy_map.EnergyMap",
+            "energytune.search.pretrain.PretrainResult",
+            "energytune.search.pretrain.pretrain",
             "energytune.search.probe_map.probe",
             "energytune.search.result.TuneResult",
             "energytune.tune.tune",

@@ -38,8 +38,10 @@ def test_public_names_are_listed_and_unknown_ones_fail() -> None:
         "EnergyMap",
         "EnergyPruner",
         "EnergySampler",
+        "PretrainResult",
         "TuneResult",
         "__version__",
+        "pretrain",
         "probe",
         "tune",
     }

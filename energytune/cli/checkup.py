@@ -130,15 +130,15 @@ def _check_devices(found: CheckUp) -> None:
 def _check_datasets(found: CheckUp) -> None:
     from energytune.data import DATASETS, dataset_status, default_data_root
 
-    for entry in DATASETS.values():
-        here, where = dataset_status(entry)
-        if here:
-            continue
-        step = f"energytune search --dataset {entry.name}"
-        if entry.download:
-            step += "    # downloads it"
-        step += f", or put the files into {default_data_root() / entry.where}"
-        found.missing.append((f"The dataset {entry.name} is {where}.", step))
+    absent = [entry.name for entry in DATASETS.values() if not dataset_status(entry)[0]]
+    if absent:
+        found.missing.append(
+            (
+                f"{len(absent)} of {len(DATASETS)} datasets are not in {default_data_root()}: "
+                f"{', '.join(absent)}.",
+                "energytune datasets NAME    # where its files go, and what downloads itself",
+            )
+        )
 
 
 def _check_paths(found: CheckUp) -> None:

@@ -44,11 +44,14 @@ def print_race(console: Console, summary: Summary) -> None:
 def print_comparison(console: Console, summary: Summary) -> None:
     """Prints the winner and both baselines on test; nothing if the winner is not tested."""
     best = summary.confirmed
-    if best is None or best.interval is None:
+    if best is None or not best.accuracy_by_seed:
         return
     console.print()
     n_seeds = summary.result.config.n_confirm_seeds
-    table = _table(f"Test accuracy over {n_seeds} seeds; paired differences with 95 % intervals")
+    table = _table(
+        f"Test {summary.result.score_name} over {n_seeds} seeds; paired differences with 95 % "
+        "intervals"
+    )
     for column in ("", "trial", "mean", "by seed", "winner minus it, in points"):
         table.add_column(column, justify="right" if column == "mean" else "left")
     table.add_row("winner", f"t{best.number:03d}", _mean(best), _by_seed(best), "")
@@ -70,7 +73,7 @@ def print_comparison(console: Console, summary: Summary) -> None:
         if c.deviations is not None and not c.is_winner
     ]
     if sizes:
-        console.print(f"In seed deviations of the test accuracy: {', '.join(sizes)}")
+        console.print(f"In seed deviations of the test {summary.result.score_name}: {', '.join(sizes)}")
 
 
 def difference_text(

@@ -11,26 +11,31 @@ __all__ = ["backbones", "datasets", "doctor"]
 
 
 def datasets(
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder that holds image datasets.")
+    name: Annotated[
+        str | None, typer.Argument(help="One dataset in detail, for example 'cifar10'.")
     ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that holds the datasets' folders.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it for programs.")] = False,
 ) -> None:
     """List the datasets.
 
-    With default backbone and space, and whether the data are on this machine.
+    With sizes, default backbone and space, where files are looked for, and what is there.
     """
-    from energytune.data import DATASETS, dataset_status
+    import json
 
-    width = max(map(len, DATASETS))
-    for entry in DATASETS.values():
-        here, where = dataset_status(entry, data_root)
-        typer.echo(f"{entry.name:<{width}}  {entry.description}")
-        for line in (
-            f"{entry.n_classes} classes; {entry.sizes}",
-            f"backbone {entry.backbone}, space {entry.space}",
-            f"on this machine: {'yes' if here else 'no'}, {where}",
-        ):
-            typer.echo(f"{'':<{width}}  {line}")
+    from energytune.cli.datasets_text import dataset_facts, dataset_lines, list_lines
+    from energytune.data import DATASETS, default_data_root, get_dataset
+
+    root = data_root or default_data_root()
+    if name is not None:
+        entry = get_dataset(name)
+        facts = dataset_facts(entry, root, files=True)
+        typer.echo(json.dumps(facts, indent=2) if as_json else "\n".join(dataset_lines(facts)))
+        return
+    every = [dataset_facts(entry, root) for entry in DATASETS.values()]
+    typer.echo(json.dumps(every, indent=2) if as_json else "\n".join(list_lines(every, root)))
 
 
 def backbones(

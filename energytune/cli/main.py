@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from energytune.cli.cache import cache_app
 from energytune.cli.info import backbones, datasets, doctor
+from energytune.cli.pretrain import pretrain
 from energytune.cli.probe import diagnose, probe
 from energytune.cli.search import search
 from energytune.cli.stores import sync, ui
@@ -88,7 +89,7 @@ def _options(
     """Takes the options that stand before a command."""
 
 
-for _command in (search, probe, diagnose, ui, sync, datasets, backbones, doctor):
+for _command in (search, probe, diagnose, pretrain, ui, sync, datasets, backbones, doctor):
     app.command()(_command)
 app.add_typer(cache_app, name="cache")
 

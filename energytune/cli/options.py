@@ -32,6 +32,8 @@ class SearchOptions:
         dataset: ``--dataset``.
         backbone: ``--backbone``.
         checkpoint: ``--checkpoint``.
+        checkpoint_prefix: ``--checkpoint-prefix``.
+        image_size: ``--image-size``.
         weights: ``--weights``.
         data_root: ``--data-root``.
         head: ``--head``, the same as ``--fix head_arch=...``.
@@ -62,6 +64,8 @@ class SearchOptions:
     dataset: str = "digits"
     backbone: str | None = None
     checkpoint: Path | None = None
+    checkpoint_prefix: str | None = None
+    image_size: int | None = None
     weights: str | None = None
     data_root: Path | None = None
     head: str | None = None
@@ -111,6 +115,8 @@ class SearchOptions:
             "dataset": self.dataset,
             "backbone": self.backbone,
             "checkpoint": self.checkpoint,
+            "checkpoint_prefix": self.checkpoint_prefix,
+            "image_size": self.image_size,
             "weights": self.weights,
             "data_root": self.data_root,
             "n_trials": self.trials,
@@ -219,6 +225,8 @@ class SearchOptions:
 _COMMAND_ORDER = (
     "backbone",
     "checkpoint",
+    "checkpoint_prefix",
+    "image_size",
     "weights",
     "data_root",
     "space",

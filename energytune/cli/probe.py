@@ -30,6 +30,14 @@ def probe(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File with the backbone's weights (safetensors or .pth).")
     ] = None,
+    checkpoint_prefix: Annotated[
+        str | None,
+        typer.Option(help="What stands before the backbone's names in that file.", metavar="TEXT"),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side of the input images in pixels, e.g. 32. Default: the backbone's."),
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="default (pretrained) or none (random backbone).")
     ] = None,

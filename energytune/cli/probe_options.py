@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ProbeOptions"]
 
-_REPEATED = ("checkpoint", "weights", "data_root")
+_REPEATED = ("checkpoint", "checkpoint_prefix", "image_size", "weights", "data_root")
 """What the commands that are advised have to repeat, beside dataset and backbone."""
 
 
@@ -25,6 +25,8 @@ class ProbeOptions:
         dataset: ``--dataset``.
         backbone: ``--backbone``.
         checkpoint: ``--checkpoint``.
+        checkpoint_prefix: ``--checkpoint-prefix``.
+        image_size: ``--image-size``.
         weights: ``--weights``.
         data_root: ``--data-root``.
         space: ``--space``.
@@ -47,6 +49,8 @@ class ProbeOptions:
     dataset: str = "digits"
     backbone: str | None = None
     checkpoint: Path | None = None
+    checkpoint_prefix: str | None = None
+    image_size: int | None = None
     weights: str | None = None
     data_root: Path | None = None
     space: str | None = None
@@ -89,6 +93,8 @@ class ProbeOptions:
             "n_converged": self.converged,
             "space": self.space,
             "checkpoint": self.checkpoint,
+            "checkpoint_prefix": self.checkpoint_prefix,
+            "image_size": self.image_size,
             "weights": self.weights or "default",
             "data_root": self.data_root,
             "device": self.device,

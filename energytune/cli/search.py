@@ -25,6 +25,14 @@ def search(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File with the backbone's weights (safetensors or .pth).")
     ] = None,
+    checkpoint_prefix: Annotated[
+        str | None,
+        typer.Option(help="What stands before the backbone's names in that file.", metavar="TEXT"),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(help="Side of the input images in pixels, e.g. 32. Default: the backbone's."),
+    ] = None,
     weights: Annotated[
         str | None, typer.Option(help="default (pretrained) or none (random backbone).")
     ] = None,
@@ -137,6 +145,8 @@ def search(
         dataset=dataset,
         backbone=backbone,
         checkpoint=checkpoint,
+        checkpoint_prefix=checkpoint_prefix,
+        image_size=image_size,
         weights=weights,
         data_root=data_root,
         head=head,

@@ -162,6 +162,16 @@ class SearchResult(Protocol):
         ...
 
     @property
+    def metric(self) -> str:
+        """What every score is: ``"accuracy"``, ``"roc_auc"`` or ``"miou"``."""
+        ...
+
+    @property
+    def score_name(self) -> str:
+        """What the metric is called for a person."""
+        ...
+
+    @property
     def out(self) -> Path:
         """Folder of the search."""
         ...

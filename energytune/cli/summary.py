@@ -77,7 +77,7 @@ def summarise(result: SearchResult, options: SearchOptions) -> Summary:
         result=result,
         winner=winner,
         is_confirmed=is_confirmed,
-        confirmed=confirmed(winner, result.confirmations),
+        confirmed=confirmed(winner, result.confirmations, result.metric),
         comparisons=compare(winner, result.baselines, result.confirmations),
         runner_up=_lead(result, winner, _runner_up(result)) if is_confirmed else None,
         best_run=_lead(result, winner, _best_run(result)) if is_confirmed else None,

@@ -51,16 +51,17 @@ def _print_winner(console: Console, summary: Summary) -> None:
         f"{title}: t{winner.job.number:03d} {winner.job.recipe.label()}, "
         f"FT-valid-acc {percent(winner.objective)}",
     )
-    if best.interval is not None:
+    score = f"Test {summary.result.score_name}"
+    if best.accuracy_by_seed:
         n_seeds = len(best.accuracy_by_seed)
-        _line(
-            console,
-            f"Test accuracy: {percent(best.mean)} (95 % interval {_percents(best.interval)} over "
-            f"{best.n_test} images; mean of {n_seeds} seed{'s' if n_seeds > 1 else ''})",
-        )
+        told = f"mean of {n_seeds} seed{'s' if n_seeds > 1 else ''}"
+        if best.interval is not None:
+            interval = _percents(best.interval)
+            told = f"95 % interval {interval} over {best.n_test} images; {told}"
+        _line(console, f"{score}: {percent(best.mean)} ({told})")
     else:
         why = "interrupted" if summary.result.interrupted else "no run of the winner was tested"
-        _line(console, f"Test accuracy: not measured, {why}.")
+        _line(console, f"{score}: not measured, {why}.")
     _line(console, "Run this recipe again:")
     _line(console, f"  {summary.command}")
 

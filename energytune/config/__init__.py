@@ -3,6 +3,7 @@
 from energytune.config.grid import snap_to_grid, snapshot_epochs
 from energytune.config.inputs import InputConfig
 from energytune.config.load import apply_fixes, list_spaces, load_space, parse_fix
+from energytune.config.pretraining import PretrainSettings, pretrain_settings
 from energytune.config.probe_grid import MapHead, ProbeGrid, grid_of_space, probe_grid
 from energytune.config.recipe import DIMENSIONS, HEAD_ARCHS, HeadArch, Recipe
 from energytune.config.settings import SearchConfig, search_config
@@ -16,6 +17,7 @@ __all__ = [
     "HeadArch",
     "InputConfig",
     "MapHead",
+    "PretrainSettings",
     "ProbeConfig",
     "ProbeGrid",
     "Recipe",
@@ -26,6 +28,7 @@ __all__ = [
     "list_spaces",
     "load_space",
     "parse_fix",
+    "pretrain_settings",
     "probe_grid",
     "search_config",
     "snap_to_grid",

@@ -26,7 +26,10 @@ class SearchConfig(BaseModel):
         dataset: Name of the downstream dataset, or a label for a user's own datasets.
         backbone: Name of the pretrained backbone; None takes the dataset's default.
         checkpoint: File with the backbone's weights; None takes the backbone's own.
+        checkpoint_prefix: What stands before the backbone's names in that file; None finds it.
         weights: ``"default"`` for pretrained weights, ``"none"`` for a random backbone.
+        image_size: Side of the input images in pixels; None takes the one that the checkpoint's
+            header names, else the dataset's, else the backbone's.
         data_root: Folder under which image datasets lie; None is the user's data folder.
         space: What is searched, and the protocol of both training stages.
         narrow_depth: Whether ``reinit_depth`` is narrowed to what the backbone can be cut at;
@@ -67,7 +70,9 @@ class SearchConfig(BaseModel):
     dataset: str
     backbone: str | None = None
     checkpoint: Path | None = None
+    checkpoint_prefix: str | None = None
     weights: Literal["default", "none"] = "default"
+    image_size: int | None = Field(default=None, ge=1)
     data_root: Path | None = None
     space: SearchSpace
     narrow_depth: bool = False

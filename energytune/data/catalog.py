@@ -28,6 +28,7 @@ __all__ = [
     "DATASETS",
     "OPEN_DATASETS",
     "DatasetEntry",
+    "absolute_name",
     "dataset_status",
     "default_data_root",
     "ensure_dataset",
@@ -84,6 +85,19 @@ def get_dataset(name: str) -> DatasetEntry:
             raise ConfigError(f"{name!r} lacks what {prefix!r} points to: write {prefix}:PATH.")
         return OPEN_DATASETS[prefix](name)
     raise unknown_dataset(name)
+
+
+def absolute_name(name: str) -> str:
+    """Returns a name that means the same in every folder: ``folder:pets`` with a whole path.
+
+    Names that point to no path stay as they are.
+    """
+    entry = None if name in DATASETS or ":" not in name else get_dataset(name)
+    if entry is None or not Path(entry.where).is_absolute():
+        return name
+    prefix, _, rest = name.partition(":")
+    options = rest.partition("?")[2]
+    return f"{prefix}:{entry.where}" + (f"?{options}" if options else "")
 
 
 def unknown_dataset(name: str) -> UnknownNameError:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from energytune.config import InputConfig
-from energytune.data.dataset_split import DatasetSplit
+from energytune.data.dataset_split import DatasetSplit, file_of
 from energytune.data.fingerprint import (
     hash_lines,
     hash_tensors,
@@ -174,11 +174,11 @@ def _read(
     paths = _plain_files(dataset)
     if paths is not None:
         with progress.stage(f"reading {where}", n_samples) as advance:
-            digests = []
+            file_digests: list[str] = []
             for path in paths:
-                digests.append(hashlib.sha256(path.read_bytes()).hexdigest())
+                file_digests.append(_file_digest(path, len(file_digests), where))
                 advance(1)
-        return _Source(dataset, collect_targets(dataset, where), digests, None)
+        return _Source(dataset, collect_targets(dataset, where), file_digests, None)
     digests, targets = [], []
     kept: list[Tensor] | None = []
     n_bytes = 0
@@ -205,12 +205,24 @@ def _read(
     return _Source(dataset, as_class_indices(targets, where), digests, images)
 
 
+def _file_digest(path: Path, index: int, where: str) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise DataError(
+            f"Sample {index} of {where} ({path}) can't be read: {error.strerror or error}. Put the "
+            "file back, or take it out of the dataset."
+        ) from error
+
+
 def _item(dataset: Any, index: int, where: str) -> tuple[Any, Any]:
     try:
         image, target = dataset[index]
     except Exception as error:  # a user's dataset may raise anything
+        file = file_of(dataset, index)
         raise DataError(
-            f"Sample {index} of {where} can't be read as (image, class index): "
+            f"Sample {index} of {where}{f' ({file})' if file else ''} can't be read as "
+            "(image, class index): "
             f"{type(error).__name__}: {error}"
         ) from error
     return image, target

@@ -6,18 +6,19 @@ import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from energytune.data.targets import collect_targets
 from energytune.data.transforms import ImageTransform
 from energytune.errors import DataError
 from energytune.seeds import derive_seed
 
-__all__ = ["DatasetSplit", "default_loader_workers"]
+__all__ = ["DatasetSplit", "default_loader_workers", "file_of"]
 
 _Key = tuple[int, int | None]  # index of the sample; seed of its augmentation, None is without
 _MAX_LOADER_WORKERS = 8
@@ -91,7 +92,7 @@ class DatasetSplit:
 
         Raises:
             DataError: An image can't be read, is not finite, or differs in shape from the others
-                of its batch; names the split and the index.
+                of its batch; names the split, the index, and the file where there is one.
         """
         indices = list(range(len(self))) if order is None else order.tolist()
         draw = seed if augment else None
@@ -102,10 +103,20 @@ class DatasetSplit:
         try:
             for batch in loader:
                 if isinstance(batch, _Broken):
-                    raise DataError(f"Sample {batch.index} of {self._name} {batch.reason}")
+                    raise DataError(self._told(batch))
                 yield batch.images, self._targets.index_select(0, batch.indices)
         finally:
             self._loader = loader
+
+    def _told(self, broken: _Broken) -> str:
+        """Returns the message for a sample that can't be used, with its file if it has one."""
+        file = file_of(self._items.dataset, broken.index)
+        if file is None:
+            return f"Sample {broken.index} of {self._name} {broken.reason}"
+        reason = broken.reason.rstrip(".")
+        return (
+            f"Sample {broken.index} of {self._name} ({file}) {reason}. Repair or remove that file."
+        )
 
     def _new_loader(self) -> DataLoader[Any]:
         return DataLoader(
@@ -117,6 +128,24 @@ class DatasetSplit:
             # Its own stream: else each epoch would draw from the global one.
             generator=torch.Generator(),
         )
+
+
+def file_of(dataset: Any, index: int) -> Path | None:
+    """Returns the file of a sample; None if the dataset does not say.
+
+    Our own sources have a method ``path``; torchvision's folder datasets a list of (path, target).
+    """
+    while isinstance(dataset, Subset):
+        dataset, index = dataset.dataset, dataset.indices[index]
+    try:
+        if callable(getattr(dataset, "path", None)):
+            found = dataset.path(index)
+        else:
+            samples = getattr(dataset, "samples", None) or getattr(dataset, "_samples", None)
+            found = samples[index][0] if samples else dataset._image_files[index]
+    except Exception:  # a user's dataset may call anything by these names
+        return None
+    return Path(found) if isinstance(found, str | os.PathLike) else None
 
 
 class _Feed(Sampler[list[_Key]]):

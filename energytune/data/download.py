@@ -1,7 +1,8 @@
-"""Takes single files out of a remote archive while it streams by."""
+"""Downloads single files, and takes files out of a remote archive while it streams by."""
 
 from __future__ import annotations
 
+import hashlib
 import tarfile
 import threading
 import urllib.request
@@ -15,11 +16,12 @@ from typing import IO, Any, cast
 from energytune.paths import atomic_file
 from energytune.progress import Advance, Progress
 
-__all__ = ["fetch_members"]
+__all__ = ["fetch_file", "fetch_members"]
 
 _CONNECT_S = 6.0  # looking a name up has no time limit of its own
 _READ_S = 30.0
 _CHUNK = 1 << 20
+_ADVICE = "Free some space, or name another folder with --data-root DIR."
 _DAMAGED = (tarfile.TarError, EOFError, zlib.error)
 
 
@@ -71,6 +73,51 @@ def fetch_members(
     return f"The archive at {url} has no {', '.join(sorted(wanted))}."
 
 
+def fetch_file(
+    url: str, path: Path, *, md5: str, unzip: bool = False, label: str, progress: Progress
+) -> str:
+    """Downloads one file, which appears at ``path`` only when it is whole and the right one.
+
+    Args:
+        url: Address of the file.
+        path: Where it is written.
+        md5: What the md5 (hex) of the transferred bytes must be.
+        unzip: Whether the address holds a .gz of the file.
+        label: What to call this in the progress.
+        progress: Is told the bytes received.
+
+    Returns:
+        Why it did not come, as a sentence; empty if it did.
+
+    Raises:
+        OutputError: The folder can't be written or the disk is full.
+    """
+    try:
+        response = _open(url)
+    except (OSError, HTTPException, ValueError) as error:
+        return f"Downloading {url} failed: {error}."
+    length = response.headers.get("Content-Length")
+    digest = hashlib.md5(usedforsecurity=False)
+    unpack = zlib.decompressobj(wbits=31).decompress if unzip else bytes
+    try:
+        with (
+            closing(response),
+            progress.stage(label, int(length) if length else None) as advance,
+            atomic_file(path, _ADVICE) as file,
+        ):
+            source = _Counted(response, advance)
+            while chunk := source.read(_CHUNK):
+                digest.update(chunk)
+                file.write(unpack(chunk))
+            if digest.hexdigest() != md5:
+                raise _TransferError(
+                    f"the md5 of what came must be {md5}, got {digest.hexdigest()}"
+                )
+    except (_TransferError, zlib.error) as error:
+        return f"Downloading {url} broke off: {error}."
+    return ""
+
+
 class _TransferError(Exception):
     """The connection broke; no ``OSError``, so that it is not taken for a full disk."""
 
@@ -112,7 +159,6 @@ def _open(url: str) -> Any:
 
 
 def _write(content: IO[bytes], path: Path) -> None:
-    advice = "Free some space, or name another folder with --data-root DIR."
-    with atomic_file(path, advice) as file:
+    with atomic_file(path, _ADVICE) as file:
         while chunk := content.read(_CHUNK):
             file.write(chunk)

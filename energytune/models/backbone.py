@@ -124,6 +124,7 @@ def create_backbone(
     *,
     weights: Weights = "default",
     checkpoint: Path | None = None,
+    checkpoint_prefix: str | None = None,
     seed: int = 0,
     input_shape: tuple[int, ...] | None = None,
     spatial: bool = False,
@@ -137,6 +138,7 @@ def create_backbone(
         weights: ``"default"``: the weights that belong to the name, downloaded if need be;
             ``"none"``: random ones. Without effect if ``checkpoint`` is given.
         checkpoint: File with the weights (safetensors, or PyTorch's format without pickled code).
+        checkpoint_prefix: What stands before the network's names in the file; None finds it.
         seed: Seed of random weights.
         input_shape: Shape of one input without the batch. Needed for a user's own module; for a
             named one, only if it differs from the size that the model was made for.
@@ -158,7 +160,9 @@ def create_backbone(
         random = checkpoint is not None or weights == "none"
         source = named_source(name, input_shape, random=random, seed=seed, spatial=spatial)
     module, shape = source.module, tuple(source.input_shape)
-    info = load_checkpoint(checkpoint, module).to_dict() if checkpoint is not None else {}
+    info: dict[str, Any] = {}
+    if checkpoint is not None:
+        info = load_checkpoint(checkpoint, module, checkpoint_prefix).to_dict()
     module, n_features, map_size = _featured(module.eval(), shape, source.label, spatial)
     if isinstance(name, nn.Module):
         _check_sequential(module, shape, source.label)

@@ -8,7 +8,7 @@ A share of the weights is no safeguard: all of a ResNet's BatchNorm is 0.45 % of
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,23 @@ import torch
 from torch import Tensor, nn
 
 from energytune.errors import CheckpointError
-from energytune.models.checkpoint_file import file_sha256, read_tensors
-from energytune.models.checkpoint_report import misfit_text
+from energytune.models.checkpoint_file import file_sha256, read_metadata, read_tensors
+from energytune.models.checkpoint_heads import check_heads
+from energytune.models.checkpoint_kind import checkpoint_kind
+from energytune.models.checkpoint_match import (
+    Match,
+    find_matches,
+    names_rejected,
+    optional_names,
+    rivals_of,
+)
+from energytune.models.checkpoint_report import ambiguous_text, misfit_text
+from energytune.models.checkpoint_spellings import PLAIN
 
 __all__ = ["CheckpointInfo", "load_checkpoint"]
 
-_PREFERRED = (
-    "encoder_q", "base_encoder", "online", "ema", "teacher", "student", "backbone", "encoder",
-)  # fmt: skip
-"""Of several networks that fit, the one to take, best first."""
-_REJECTED = ("encoder_k", "momentum", "target", "queue", "projector")
-"""Networks that are never taken by themselves."""
-_SEQUENTIAL_RESNET = {
-    "conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7",
-}  # fmt: skip
-"""A ResNet whose children were put into an ``nn.Sequential``: lightly, BYOL."""
+_VOCABULARY = "vocabulary"
+"""Attribute of a network and key of a file's metadata: what the numbers of its inputs stand for."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class CheckpointInfo:
         n_loaded: Number of the backbone's tensors that were loaded.
         n_total: Number of the backbone's tensors.
         ignored: Names in the checkpoint that were not used, at most 20.
+        kind: What the file looks like, for people to read: "MoCo v2", "DINO (teacher)", "plain".
     """
 
     sha256: str
@@ -51,6 +54,7 @@ class CheckpointInfo:
     n_loaded: int
     n_total: int
     ignored: tuple[str, ...]
+    kind: str
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields as JSON values."""
@@ -63,88 +67,93 @@ def load_checkpoint(path: Path, module: nn.Module, prefix: str | None = None) ->
     Args:
         path: safetensors, or PyTorch's format without pickled code.
         module: The network; its classifier and ``num_batches_tracked`` may be missing in the file.
+            If it has an attribute ``vocabulary`` (a text), the file's metadata must have the same.
         prefix: What stands before the backbone's names in the file; None: found by coverage, and
             of several by preference (query encoder, online, ema, teacher, ...).
 
     Raises:
         MissingDataError: If there is no such file.
-        CheckpointError: If it can't be read safely, does not fit, or holds non-finite weights.
+        CheckpointError: If it can't be read safely, does not fit, fits in two ways that differ,
+            was made for another vocabulary, or holds non-finite weights.
     """
     path = Path(path)
     tensors = read_tensors(path)
+    _check_vocabulary(path, module)
+    matches = find_matches(tensors, module)
+    best = _chosen(matches, prefix)
+    if not best.fits or (prefix is None and names_rejected(best.prefix)):
+        optional = optional_names(module)
+        raise CheckpointError(misfit_text(path, module, tensors, matches, best, optional))
+    if prefix is None:
+        if rivals := rivals_of(best, matches, tensors):
+            raise CheckpointError(ambiguous_text(path, best, rivals))
+        check_heads(path, best, tensors, module)
+        _warn_of_overlooked(path, best, matches)
     own = module.state_dict()
-    optional = _optional_names(module, own)
-    coverage = _coverage(tensors, own)
-    if prefix is not None:
-        wanted = prefix if prefix in coverage or not prefix else prefix.rstrip(".") + "."
-        coverage = {wanted: coverage.get(wanted, {})}
-    fits = {
-        candidate: {n: s for n, s in found.items() if tensors[s].shape == own[n].shape}
-        for candidate, found in coverage.items()
-    }
-    best = min(
-        fits, key=lambda p: _rank(p, len(own.keys() - fits[p].keys() - optional)), default=""
-    )
-    fitting = fits.get(best, {})
-    if own.keys() - fitting.keys() - optional or (prefix is None and _names_rejected(best)):
-        raise CheckpointError(misfit_text(path, module, tensors, coverage, best, optional))
-    _check_values(path, {name: tensors[source] for name, source in fitting.items()})
+    loaded = {name: tensors[source].to(own[name].dtype) for name, source in best.fitting.items()}
+    _check_values(path, loaded)
     with torch.no_grad():
-        for name, source in fitting.items():
-            own[name].copy_(tensors[source])
-    ignored = sorted(tensors.keys() - set(fitting.values()))
-    return CheckpointInfo(file_sha256(path), best, len(fitting), len(own), tuple(ignored[:20]))
-
-
-def _optional_names(module: nn.Module, own: dict[str, Tensor]) -> set[str]:
-    """Returns the names that a checkpoint may lack."""
-    config = getattr(module, "pretrained_cfg", None) or {}
-    classifiers = config.get("classifier") or ()
-    heads = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
-    starts = tuple(f"{head}." for head in heads)
-    return {name for name in own if name.endswith("num_batches_tracked") or name.startswith(starts)}
-
-
-def _coverage(tensors: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, dict[str, str]]:
-    """Returns by prefix which of the backbone's names are there, and under which full name."""
-    spellings = {name: name for name in own}
-    if "layer4.0.conv1.weight" in own:
-        for name in own:
-            child, _, rest = name.partition(".")
-            if child in _SEQUENTIAL_RESNET:
-                spellings[f"{_SEQUENTIAL_RESNET[child]}.{rest}"] = name
-    coverage: dict[str, dict[str, str]] = defaultdict(dict)
-    for full_name in tensors:
-        parts = full_name.split(".")
-        for n_prefix in range(len(parts)):
-            if own_name := spellings.get(".".join(parts[n_prefix:])):
-                before = "".join(f"{part}." for part in parts[:n_prefix])
-                coverage[before].setdefault(own_name, full_name)
-    return dict(coverage)
-
-
-def _rank(prefix: str, n_missing: int) -> tuple[int, bool, int, int, str]:
-    """Returns a sort key: best coverage of what is needed, then preference, then brevity."""
-    preference = [i for i, word in enumerate(_PREFERRED) if _names(prefix, word)]
-    return (
-        n_missing,
-        _names_rejected(prefix),
-        min(preference, default=len(_PREFERRED)),
-        len(prefix),
-        prefix,
+        for name, tensor in loaded.items():
+            own[name].copy_(tensor)
+    ignored = sorted(tensors.keys() - set(best.fitting.values()))
+    return CheckpointInfo(
+        sha256=file_sha256(path),
+        prefix=best.prefix,
+        n_loaded=len(loaded),
+        n_total=len(own),
+        ignored=tuple(ignored[:20]),
+        kind=checkpoint_kind(best, tensors),
     )
 
 
-def _names(prefix: str, word: str) -> bool:
-    """Returns whether a component of the prefix contains ``word`` between underscores."""
-    return any(f"_{word}_" in f"_{part}_" for part in prefix.lower().split("."))
+def _chosen(matches: list[Match], prefix: str | None) -> Match:
+    """Returns the best match, of those under ``prefix`` if that is given."""
+    wanted = prefix
+    if prefix and not prefix.endswith("."):
+        wanted = f"{prefix}."
+    found = [match for match in matches if wanted is None or match.prefix == wanted]
+    return found[0] if found else Match(wanted or "", PLAIN, {}, {}, frozenset({"all"}), ())
 
 
-def _names_rejected(prefix: str) -> bool:
-    return any(_names(prefix, word) for word in _REJECTED)
+def _check_vocabulary(path: Path, module: nn.Module) -> None:
+    """Refuses weights that were trained on inputs with other meanings.
+
+    The tensors of a network on molecules fit whatever atom its first, second, ... input stands for.
+    """
+    expected = getattr(module, _VOCABULARY, None)
+    if not isinstance(expected, str):
+        return
+    found = read_metadata(path).get(_VOCABULARY)
+    if found is None:
+        raise CheckpointError(
+            f"The checkpoint {str(path)!r} does not tell the vocabulary of its inputs, and this "
+            f"network needs {expected!r}: with another one every weight fits and means something "
+            "else. `energytune pretrain` writes it; in Python, save_file(state_dict, FILE, "
+            f"metadata={{{_VOCABULARY!r}: {expected!r}}}) from safetensors.torch does, if you know "
+            "that it was trained with this one."
+        )
+    if found != expected:
+        raise CheckpointError(
+            f"The checkpoint {str(path)!r} was trained with the vocabulary {found!r}, and this "
+            f"network has {expected!r}: every weight would fit and mean something else. Take a "
+            "checkpoint that was pretrained with the same vocabulary, or pretrain one: "
+            "`energytune pretrain`."
+        )
 
 
-def _check_values(path: Path, loaded: dict[str, Tensor]) -> None:
+def _warn_of_overlooked(path: Path, best: Match, matches: list[Match]) -> None:
+    """Warns if a network that is preferred to the one that fits is there, but damaged."""
+    for other in matches:
+        nearly = 2 * len(other.fitting) > len(best.fitting)
+        if nearly and not other.fits and other.preference < best.preference:
+            warnings.warn(
+                f"Of {str(path)!r} the network under {best.prefix!r} is taken: the one under "
+                f"{other.prefix!r}, which would come first, lacks {len(other.missing)} tensors.",
+                stacklevel=3,
+            )
+
+
+def _check_values(path: Path, loaded: Mapping[str, Tensor]) -> None:
     """Refuses non-finite weights; warns of BatchNorm statistics that were never computed."""
     for name, tensor in loaded.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):

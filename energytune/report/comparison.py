@@ -33,6 +33,7 @@ class Confirmed:
         accuracy_by_seed: Test accuracy in [0, 1] by seed, of the runs that ended well.
         n_failed: Confirmation runs that failed.
         n_test: Number of test images; 0 if no run ended well.
+        is_share: Whether the accuracy is the share of right images, and no other score.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Confirmed:
     accuracy_by_seed: Mapping[int, float]
     n_failed: int
     n_test: int
+    is_share: bool = True
 
     @property
     def mean(self) -> float:
@@ -49,8 +51,11 @@ class Confirmed:
 
     @property
     def interval(self) -> Interval | None:
-        """95 % Wilson interval of :attr:`mean` over the test images; None without a result."""
-        if not self.accuracy_by_seed:
+        """95 % Wilson interval of :attr:`mean` over the test images.
+
+        None without a result, and for scores that are no share of right samples.
+        """
+        if not self.accuracy_by_seed or not self.is_share:
             return None
         return wilson_interval(self.mean, self.n_test)
 
@@ -93,13 +98,16 @@ class Lead:
     deviations: float | None
 
 
-def confirmed(trial: TrialRecord, confirmations: Iterable[TrialRecord]) -> Confirmed:
+def confirmed(
+    trial: TrialRecord, confirmations: Iterable[TrialRecord], metric: str = "accuracy"
+) -> Confirmed:
     """Collects the confirmation runs of a trial's recipe.
 
     Args:
         trial: A trial of the search.
         confirmations: Records of confirmation jobs, of any recipe; those of this one are found
             by the number of the trial they confirm.
+        metric: What was measured.
     """
     by_seed: dict[int, float] = {}
     n_failed = n_test = 0
@@ -117,6 +125,7 @@ def confirmed(trial: TrialRecord, confirmations: Iterable[TrialRecord]) -> Confi
         accuracy_by_seed=dict(sorted(by_seed.items())),
         n_failed=n_failed,
         n_test=n_test,
+        is_share=metric == "accuracy",
     )
 
 

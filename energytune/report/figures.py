@@ -14,48 +14,53 @@ from energytune.trial import TrialRecord
 
 __all__ = ["plot_curves", "plot_energy", "plot_energy_map", "plot_tau"]
 
-_ACCURACY = "validation accuracy after finetuning"
 
 
-def plot_tau(records: Sequence[TrialRecord]) -> Figure:
+def plot_tau(records: Sequence[TrialRecord], *, score: str = "accuracy") -> Figure:
     """Plots the finetuned validation accuracy against tau, on a log axis that has 0.
 
     Args:
         records: Trials of a search; those that are not complete are left out.
+        score: What is measured, for a person.
 
     Raises:
         ConfigError: No trial is complete.
     """
     figure, axes = _figure()
-    _scatter(axes, [(float(r.job.recipe.tau), r) for r in _complete(records)])
+    _scatter(axes, [(float(r.job.recipe.tau), r) for r in _complete(records)], score)
     tau_axis(axes)
-    axes.set_title("Finetuned accuracy against head-probing epochs")
+    axes.set_title(f"Finetuned {score} against head-probing epochs")
     return figure
 
 
-def plot_energy(records: Sequence[TrialRecord]) -> Figure:
+def plot_energy(records: Sequence[TrialRecord], *, score: str = "accuracy") -> Figure:
     """Plots the finetuned validation accuracy against the adaptation energy (AIE).
 
     Args:
         records: Trials of a search; those that are not complete are left out.
+        score: What is measured, for a person.
 
     Raises:
         ConfigError: No trial is complete.
     """
     figure, axes = _figure()
-    _scatter(axes, [(r.probe.aie, r) for r in _complete(records) if r.probe is not None])
+    measured = [(r.probe.aie, r) for r in _complete(records) if r.probe is not None]
+    _scatter(axes, measured, score)
     axes.set_xlabel("adaptation energy after head probing (AIE)")
-    axes.set_title("Finetuned accuracy against adaptation energy")
+    axes.set_title(f"Finetuned {score} against adaptation energy")
     return figure
 
 
-def plot_curves(records: Sequence[TrialRecord], n_best: int = 5) -> Figure:
+def plot_curves(
+    records: Sequence[TrialRecord], n_best: int = 5, *, score: str = "accuracy"
+) -> Figure:
     """Plots validation accuracy by finetuning epoch: every trial thin, the best ones in colour.
 
     Args:
         records: Trials of a search, pruned ones included.
         n_best: Number of complete trials that are named in the legend, >= 1; the baselines are
             always named.
+        score: What is measured, for a person.
 
     Raises:
         ConfigError: No trial has a finetuning epoch.
@@ -79,18 +84,19 @@ def plot_curves(records: Sequence[TrialRecord], n_best: int = 5) -> Figure:
             linestyle=LINES[i % len(LINES)],
             label=f"t{record.job.number:03d} {record.job.recipe.label()}",
         )
-    percent_axis(axes, _ACCURACY)
+    percent_axis(axes, f"validation {score} after finetuning")
     axes.set_xlabel("finetuning epoch")
-    axes.set_title("Validation accuracy while finetuning")
+    axes.set_title(f"Validation {score} while finetuning")
     axes.legend(fontsize="small")
     return figure
 
 
-def plot_energy_map(records: Sequence[TrialRecord]) -> Figure:
+def plot_energy_map(records: Sequence[TrialRecord], *, score: str = "acc") -> Figure:
     """Plots HP-train-accuracy and AIE against tau, one line a head trajectory.
 
     Args:
         records: Trials of a search.
+        score: What is measured, as in "HP-train-acc".
 
     Raises:
         ConfigError: No trial has finished its probing.
@@ -109,7 +115,7 @@ def plot_energy_map(records: Sequence[TrialRecord]) -> Figure:
     for axes in (left, right):
         tau_axis(axes)
         axes.grid(alpha=0.3)
-    percent_axis(left, "HP-train-acc")
+    percent_axis(left, f"HP-train-{score}")
     right.set_ylabel("adaptation energy (AIE)")
     figure.suptitle("Energy map: what head probing leaves to the backbone")
     figure.legend(loc="outside lower center", ncols=3, fontsize="small")
@@ -130,7 +136,7 @@ def _complete(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return complete
 
 
-def _scatter(axes: Axes, points: Sequence[tuple[float, TrialRecord]]) -> None:
+def _scatter(axes: Axes, points: Sequence[tuple[float, TrialRecord]], score: str) -> None:
     """Draws one marker a trial, by head and depth, and rings the best."""
     groups: dict[str, list[tuple[float, float]]] = {}
     for x, record in points:
@@ -156,7 +162,7 @@ def _scatter(axes: Axes, points: Sequence[tuple[float, TrialRecord]]) -> None:
         edgecolors="#000000",
         label=f"best: t{best.job.number:03d}",
     )
-    percent_axis(axes, _ACCURACY)
+    percent_axis(axes, f"validation {score} after finetuning")
     axes.legend(fontsize="small")
 
 

@@ -1,4 +1,4 @@
-"""Pure functions of tensors: energy and the adaptation of features.
+"""Pure functions of tensors: energy, the adaptation of features, kernel and linear theory.
 
 .. [Ren2023] Y. Ren, S. Guo, W. Bae, D. J. Sutherland. How to prepare your task head for
    finetuning. ICLR 2023.
@@ -17,18 +17,72 @@ from energytune.science.energy import (
     residual_norms,
     uniform_energy,
 )
+from energytune.science.kernel import (
+    Drift,
+    KernelDrift,
+    empirical_kernel,
+    kernel_norms,
+    predicted_feature_step,
+)
+from energytune.science.linear_flow import (
+    flow_adaptation,
+    flow_dot_maximum,
+    flow_turning_share,
+)
+from energytune.science.linear_phases import (
+    AdaptationPhase,
+    adaptation_phase,
+    dot_maximum,
+    head_share,
+    norm_maximum,
+    path_share,
+    turning_share,
+)
+from energytune.science.linear_theory import (
+    LinearAdaptation,
+    LinearKernel,
+    backbone_pull,
+    head_with_outputs,
+    linear_adaptation,
+    linear_finetuned,
+    linear_kernel,
+    linear_outputs,
+)
 
 __all__ = [
     "Adaptation",
+    "AdaptationPhase",
+    "Drift",
+    "KernelDrift",
+    "LinearAdaptation",
+    "LinearKernel",
+    "adaptation_phase",
     "average_initial_energy",
+    "backbone_pull",
     "class_balanced_energy",
+    "dot_maximum",
+    "empirical_kernel",
     "energy_per_label",
     "feature_adaptation",
+    "flow_adaptation",
+    "flow_dot_maximum",
+    "flow_turning_share",
+    "head_share",
+    "head_with_outputs",
+    "kernel_norms",
     "label_balanced_energy",
+    "linear_adaptation",
+    "linear_finetuned",
+    "linear_kernel",
+    "linear_outputs",
     "linear_pull_norm",
     "linear_pull_norms",
     "mean_energy",
+    "norm_maximum",
+    "path_share",
+    "predicted_feature_step",
     "reserved_energy",
     "residual_norms",
+    "turning_share",
     "uniform_energy",
 ]

@@ -46,6 +46,8 @@ def bench_spec(
         model_dir=folder.models,
         weights=config.weights,
         checkpoint=config.checkpoint,
+        checkpoint_prefix=config.checkpoint_prefix,
+        image_size=config.image_size,
         data_root=config.data_root,
         loader_workers=config.loader_workers,
         n_threads=config.cpus_per_trial,

@@ -30,7 +30,7 @@ from energytune.trial.energy_map import build_energy_map
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["Device", "probe"]
+__all__ = ["Device", "probe", "use_gpu"]
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -56,6 +56,8 @@ def probe(
     n_converged: int | None = None,
     space: SearchSpace | str | Path | None = None,
     checkpoint: str | Path | None = None,
+    checkpoint_prefix: str | None = None,
+    image_size: int | None = None,
     weights: Literal["default", "none"] = "default",
     data_root: str | Path | None = None,
     device: Device = "auto",
@@ -73,7 +75,7 @@ def probe(
         valid: Your own validation set; None cuts a stable 20 % from ``train``.
         test: Your own test set; it is checked, and not used.
         backbone: A backbone's name, or your own module that maps a batch to features.
-        heads: Head architectures, ``"linear"`` and ``"mlp"``.
+        heads: Head architectures: ``"linear"``, ``"mlp"``, on maps also ``"aspp"``.
         label_smoothings: Smoothings in probing, each in [0, 1).
         depths: Numbers of reinitialised last blocks. None takes the space's for an embedded
             backbone and 0 for others, since every other depth trains real layers.
@@ -89,6 +91,9 @@ def probe(
             a row, >= 2; None probes all to the end.
         space: A search space, its name or its YAML file.
         checkpoint: File with the backbone's weights.
+        checkpoint_prefix: What stands before the backbone's names in it; None finds it.
+        image_size: Side of the input images in pixels; None is the checkpoint's, the dataset's
+            or the backbone's own.
         weights: ``"none"`` for a backbone with random weights.
         data_root: Folder under which image datasets lie.
         device: ``"auto"`` takes a GPU where there is one.
@@ -127,8 +132,10 @@ def probe(
         model_dir=cache_dir(),  # nothing is finetuned, so no model is written
         weights=weights,
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        checkpoint_prefix=checkpoint_prefix,
+        image_size=image_size,
         data_root=None if data_root is None else Path(data_root),
-        use_gpu=_use_gpu(device),
+        use_gpu=use_gpu(device),
         n_threads=len(os.sched_getaffinity(0)),
         user_data=own_data,
         cache_budget=cache_budget,
@@ -216,7 +223,13 @@ def _default_depths(
     return grid.model_copy(update={"reinit_depths": tuple(range(low, high + 1))})
 
 
-def _use_gpu(device: Device) -> bool:
+def use_gpu(device: Device) -> bool:
+    """Returns whether a GPU is to be used.
+
+    Raises:
+        ConfigError: If there is no such choice.
+        ResourceError: If a GPU is asked for and there is none.
+    """
     import torch
 
     if device not in ("auto", "cpu", "cuda"):

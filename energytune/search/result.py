@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from energytune.config import Recipe, SearchConfig
 from energytune.errors import EnergyTuneError
 from energytune.science.noise import SeedNoise
+from energytune.tasks import SCORE_NAMES
 from energytune.trial import TrialRecord
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class TuneResult:
         end_reason: Why the search ended, in words: ``"30 trials"``, ``"time budget of 600 s"``,
             ``"2,000 finetuning epochs"``, ``"converged: expected improvement ..."``, ``"every
             recipe of the space was run"``, or ``"interrupted"``.
+        metric: What every score is: ``"accuracy"``, ``"roc_auc"`` or ``"miou"``.
     """
 
     config: SearchConfig
@@ -101,7 +103,13 @@ class TuneResult:
     model_spec: Mapping[str, Any] = field(default_factory=dict)
     storage: str = ""
     study_name: str = ""
+    metric: str = "accuracy"
     _user_module: nn.Module | None = field(default=None, repr=False)
+
+    @property
+    def score_name(self) -> str:
+        """What the metric is called for a person: ``"accuracy"``, ``"ROC-AUC"`` or ``"mIoU"``."""
+        return SCORE_NAMES[self.metric]
 
     @property
     def best_recipe(self) -> Recipe:
@@ -217,25 +225,26 @@ class TuneResult:
         """Returns a figure of FT-valid-acc against tau."""
         from energytune.report.figures import plot_tau
 
-        return plot_tau(self.records)
+        return plot_tau(self.records, score=self.score_name)
 
     def plot_energy(self) -> Figure:
         """Returns a figure of FT-valid-acc against the average initial energy."""
         from energytune.report.figures import plot_energy
 
-        return plot_energy(self.records)
+        return plot_energy(self.records, score=self.score_name)
 
     def plot_curves(self) -> Figure:
         """Returns a figure of the finetuning curves."""
         from energytune.report.figures import plot_curves
 
-        return plot_curves(self.records)
+        return plot_curves(self.records, score=self.score_name)
 
     def plot_energy_map(self) -> Figure:
         """Returns a figure of HP-train-acc and AIE along the probing trajectories."""
         from energytune.report.figures import plot_energy_map
 
-        return plot_energy_map(self.records)
+        short = "acc" if self.metric == "accuracy" else self.score_name
+        return plot_energy_map(self.records, score=short)
 
     def _require_winner(self) -> TrialRecord:
         if self.winner is None:

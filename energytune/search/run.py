@@ -15,6 +15,7 @@ from torch import nn
 
 from energytune.cluster import ClusterConfig, RayCluster, check_resources, run_jobs
 from energytune.config import SearchConfig
+from energytune.data import absolute_name
 from energytune.errors import BudgetError, EnergyTuneError
 from energytune.optimizer import (
     BaselineRepeats,
@@ -70,6 +71,8 @@ def run_search(
         EnergyTuneError: Whatever is wrong with settings, data, checkpoint, folder, devices or
             budget; also if every trial failed.
     """
+    if user_data is None:  # workers and a later resume may be in another folder
+        config = config.model_copy(update={"dataset": absolute_name(config.dataset)})
     return _Search(config, observers, progress, user_data, module).run()
 
 
@@ -292,6 +295,7 @@ class _Search:
             model_spec=bench.model(winner.job.recipe, 0).spec() if winner else {},
             storage=self.folder.storage,
             study_name=self.folder.study_name,
+            metric=bench.splits.task.metric,
             _user_module=self.module,
         )
         registered = tracked.finish(result, bench.splits)

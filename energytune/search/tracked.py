@@ -133,13 +133,14 @@ class TrackedSearch:
             weights=finished.model_path,
             spec=result.model_spec,
             score=finished.test.accuracy,
-            protocol=f"{splits.protocol}; accuracy",
-            correct=finished.test.correct,
+            protocol=f"{splits.protocol}; {splits.task.metric}",
+            correct=finished.test.correct if splits.task.metric == "accuracy" else (),
             recipe=best.job.recipe,
             run_uid=self.observer.run_uid(best.job.id),
             search_id=self._folder.search_id,
             input_shape=tuple(images.shape[1:]),
             class_names=splits.class_names,
+            metric=splits.task.metric,
             tags={"backbone": self._config.backbone or "", "seed": str(best.job.seed)},
         )
 
@@ -178,7 +179,7 @@ def _parent_metrics(result: TuneResult) -> dict[str, float]:
         ]
         if runs:
             label = name.replace("=", "_")
-            metrics[f"test/{label}_mean_accuracy"] = sum(runs) / len(runs)
+            metrics[f"test/{label}_mean_{result.metric}"] = sum(runs) / len(runs)
     if result.confirmed and result.confirmed[0].mean is not None and not result.interrupted:
         metrics["confirm/winner_mean"] = result.confirmed[0].mean
     if result.seed_deviation is not None:

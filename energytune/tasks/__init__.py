@@ -5,9 +5,9 @@ This is the only room that knows about softmax and sigmoid. Targets are one clas
 (:class:`MultiLabel`), or one class of every pixel (:class:`PerPixel`).
 """
 
-from energytune.tasks.base import Meter, Smoothing, Task
+from energytune.tasks.base import SCORE_NAMES, Meter, Smoothing, Task
 from energytune.tasks.multiclass import Multiclass
 from energytune.tasks.multilabel import MultiLabel
 from energytune.tasks.per_pixel import PerPixel
 
-__all__ = ["Meter", "MultiLabel", "Multiclass", "PerPixel", "Smoothing", "Task"]
+__all__ = ["SCORE_NAMES", "Meter", "MultiLabel", "Multiclass", "PerPixel", "Smoothing", "Task"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from energytune.tracking.map_run import log_energy_map
     from energytune.tracking.observer import TrackingObserver
     from energytune.tracking.parent import find_parent_run
+    from energytune.tracking.pretrain_log import PretrainLog
     from energytune.tracking.registry import register_winner
     from energytune.tracking.resend import SyncResult, sync
     from energytune.tracking.sender import Sender
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Comparison": "champion",
+    "PretrainLog": "pretrain_log",
     "RegisteredModel": "champion",
     "Sender": "sender",
     "SyncResult": "resend",
@@ -48,6 +50,7 @@ _HOMES = {
 
 __all__ = [
     "Comparison",
+    "PretrainLog",
     "RegisteredModel",
     "Sender",
     "SyncResult",

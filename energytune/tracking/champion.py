@@ -198,8 +198,8 @@ def fold_champion(
 def _not_comparable(new: Candidate, old: Candidate) -> str:
     if new.protocol != old.protocol:
         return f"it was measured under another protocol ({new.protocol}; {old.protocol})"
-    if new.correct is None or old.correct is None:
-        missing = new if new.correct is None else old
+    if not new.correct or not old.correct:  # unknown, or the score is no share of right examples
+        missing = old if new.correct else new
         return f"v{missing.version} has no record of which test examples it gets right"
     if len(new.correct) != len(old.correct):
         return f"{len(new.correct)} test examples against {len(old.correct)}"

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 from energytune.tracking.names import SEARCH_TAG
 from energytune.tracking.store import redact
 
-__all__ = ["UI_ADDRESS", "deep_link", "experiment_path"]
+__all__ = ["UI_ADDRESS", "deep_link", "experiment_path", "run_link"]
 
 UI_ADDRESS = "http://127.0.0.1:5000"
 """Where ``energytune ui`` listens unless its port is taken."""
@@ -34,8 +34,17 @@ def deep_link(
         ui_address: Where ``energytune ui`` shows a database.
         order_by: What the runs are sorted by, largest first.
     """
+    return f"{_base(uri, ui_address)}/{experiment_path(experiment_id, search_id, order_by)}"
+
+
+def run_link(uri: str, experiment_id: str, run_id: str, *, ui_address: str = UI_ADDRESS) -> str:
+    """Returns the address of one run's page; see :func:`deep_link` for ``uri``."""
+    return f"{_base(uri, ui_address)}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def _base(uri: str, ui_address: str) -> str:
     base = redact(uri, drop=True) if uri.startswith(("http://", "https://")) else ui_address
-    return f"{base.rstrip('/')}/{experiment_path(experiment_id, search_id, order_by)}"
+    return base.rstrip("/")
 
 
 def experiment_path(experiment_id: str, search_id: str, order_by: str = "metrics.objective") -> str:

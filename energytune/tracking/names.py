@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from energytune.trial import Job
 
-__all__ = ["BEST_METRIC", "SEARCH_TAG", "UID_TAG", "experiment_name", "trial_params"]
+__all__ = ["BEST_METRIC", "SEARCH_TAG", "UID_TAG", "experiment_name", "slug", "trial_params"]
 
 UID_TAG = "energytune.uid"
 """The tag by which a replay finds a run."""
 SEARCH_TAG = "energytune.search"
 """The tag that all runs of a search share."""
+_UNFIT = re.compile(r"[^A-Za-z0-9_-]+")
 BEST_METRIC = "search/best_objective"
 """The parent's curve: best objective so far, over the number of ended trials."""
 
 
+def slug(dataset: str) -> str:
+    """Returns a dataset's name with nothing that MLflow refuses in the name of a model."""
+    return _UNFIT.sub("-", dataset).strip("-")
+
+
 def experiment_name(dataset: str) -> str:
     """Returns the name of the experiment, and of the registered model, of a dataset."""
-    return f"energytune-{dataset}"
+    return f"energytune-{slug(dataset)}"
 
 
 def trial_params(job: Job, dataset: str, backbone: str) -> dict[str, str]:

@@ -34,6 +34,8 @@ def requirements(spec: Mapping[str, Any]) -> list[str]:
     names = ["energytune", "mlflow", "numpy", "safetensors", "torch"]
     if spec.get("backbone") not in EMBEDDED_BACKBONES:
         names += ["timm", "torchvision"]
+    elif str(spec.get("backbone")).startswith("gcn"):
+        names += ["torch-geometric"]
     pinned = []
     for name in names:
         try:
@@ -61,8 +63,10 @@ def build_model_folder(
         folder: A folder that does not exist yet.
         weights: safetensors state dict of the whole model.
         spec: What ``energytune.models.rebuild_model`` needs; JSON values, with ``n_outputs``.
-        input_shape: Shape of one preprocessed sample: ``(C, H, W)`` or ``(64,)``.
-        description: Further JSON values for the description: class names, recipe, protocol.
+        input_shape: Shape of one preprocessed sample: ``(C, H, W)``, ``(64,)`` or
+            ``(S, F)``.
+        description: Further JSON values for the description: class names, recipe, protocol,
+            metric.
         model_id: MLflow's id of the logged model.
         run_id: MLflow's id of the run that made it.
 
@@ -84,7 +88,7 @@ def build_model_folder(
     shutil.copyfile(code, folder / code.name)
 
     model = Model(run_id=run_id, model_id=model_id)
-    model.signature = _signature(input_shape, int(spec["n_outputs"]))
+    model.signature = _signature(input_shape, spec, str(content.get("metric", "accuracy")))
     if example := _write_example(folder, input_shape):
         model.saved_input_example_info = example
     model.add_flavor(
@@ -137,13 +141,17 @@ def _write_environment(folder: Path, pinned: Sequence[str]) -> dict[str, str]:
     return {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}
 
 
-def _signature(input_shape: Sequence[int], n_outputs: int) -> ModelSignature:
+def _signature(
+    input_shape: Sequence[int], spec: Mapping[str, Any], metric: str
+) -> ModelSignature:
+    n_outputs, pixels = int(spec["n_outputs"]), tuple(spec.get("output_size") or ())
+    label = (-1, n_outputs) if metric == "roc_auc" else (-1, *pixels)
     return ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *input_shape))]),
         outputs=Schema(
             [
-                TensorSpec(np.dtype(np.float32), (-1, n_outputs), name="probs"),
-                TensorSpec(np.dtype(np.int64), (-1,), name="label"),
+                TensorSpec(np.dtype(np.float32), (-1, n_outputs, *pixels), name="probs"),
+                TensorSpec(np.dtype(np.int64), label, name="label"),
             ]
         ),
         params=ParamSchema([ParamSpec("batch_size", "integer", 256)]),

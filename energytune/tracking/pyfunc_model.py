@@ -39,12 +39,13 @@ class EnergyTuneModel(PythonModel):
 
         Args:
             context: Not used.
-            model_input: float32, preprocessed as in training: (N, C, H, W) images, or (N, 64) for
-                the embedded digits.
+            model_input: float32, preprocessed as in training: (N, C, H, W) images, (N, 64) for
+                the embedded digits, or (N, S, F) molecules.
             params: ``batch_size``, an int.
 
         Returns:
-            ``"probs"`` float32 (N, K), each row summing to 1, and ``"label"`` int64 (N,).
+            ``"probs"`` float32 (N, K), each row summing to 1, and ``"label"`` int64 (N,); for
+            several yes-or-no labels both (N, L); for pixels (N, K, H, W) and (N, H, W).
         """
         import torch
 
@@ -52,9 +53,18 @@ class EnergyTuneModel(PythonModel):
         batch_size = int((params or {}).get("batch_size", 256))
         with torch.inference_mode():
             batches = [inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size)]
-            parts = [torch.softmax(self.model(batch), dim=-1) for batch in batches]
+            parts = [self._probs(self.model(batch)) for batch in batches]
         probs = torch.cat(parts).numpy() if len(inputs) else np.zeros((0, self._n_outputs()))
-        return {"probs": probs.astype(np.float32), "label": probs.argmax(-1).astype(np.int64)}
+        label = probs > 0.5 if self._is_multilabel() else probs.argmax(1)
+        return {"probs": probs.astype(np.float32), "label": label.astype(np.int64)}
+
+    def _probs(self, logits: Any) -> Any:
+        import torch
+
+        return torch.sigmoid(logits) if self._is_multilabel() else torch.softmax(logits, dim=1)
+
+    def _is_multilabel(self) -> bool:
+        return bool(self.description.get("metric") == "roc_auc")
 
     def _n_outputs(self) -> int:
         return int(self.description["spec"]["n_outputs"])

@@ -18,7 +18,7 @@ from energytune.config import Recipe
 from energytune.errors import TrackingError
 from energytune.tracking.champion import RegisteredModel
 from energytune.tracking.client import ensure_experiment, global_uri, open_client, tracking_errors
-from energytune.tracking.names import SEARCH_TAG, UID_TAG, experiment_name
+from energytune.tracking.names import SEARCH_TAG, UID_TAG, experiment_name, slug
 from energytune.tracking.reconcile import (
     CORRECT_FILE,
     MAX_TAG,
@@ -38,6 +38,12 @@ _PENDING = "registration.json"
 MAX_TAG_RECORD = MAX_TAG
 """A longer record of correct examples is in the model's folder alone."""
 
+_MODEL_TYPES = {
+    "accuracy": "image-classifier",
+    "roc_auc": "multi-label-classifier",
+    "miou": "segmentation",
+}
+
 
 @dataclass(frozen=True)
 class Winner:
@@ -47,7 +53,7 @@ class Winner:
         dataset: Names the registered model.
         weights: Path of the safetensors weights, relative to the run folder if inside it.
         spec: For ``energytune.models.rebuild_model``.
-        score: Test accuracy in [0, 1].
+        score: Test score in [0, 1].
         protocol: Two models with the same text may be compared.
         correct: Per test example, packed by :func:`~energytune.tracking.reconcile.pack_correct`.
         recipe: The recipe's dimensions.
@@ -56,6 +62,7 @@ class Winner:
         input_shape: Shape of one preprocessed sample; None takes the spec's.
         class_names: Names of the K classes, in order.
         tags: Further tags of the version.
+        metric: What the score is, ``Task.metric``; it tells what the model predicts.
     """
 
     dataset: str
@@ -70,6 +77,7 @@ class Winner:
     input_shape: list[int] | None = None
     class_names: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
+    metric: str = "accuracy"
 
 
 def register_winner(
@@ -88,6 +96,7 @@ def register_winner(
     input_shape: Sequence[int] | None = None,
     class_names: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
+    metric: str = "accuracy",
 ) -> RegisteredModel:
     """Registers the winner of a search as ``energytune-<dataset>`` and reconciles the champion.
 
@@ -99,15 +108,17 @@ def register_winner(
         run_folder: Folder of the search; what is to be registered is noted there first.
         weights: safetensors state dict (``Finished.model_path`` of the confirmation).
         spec: ``TaskModel.spec()``.
-        score: Test accuracy of these weights, in [0, 1].
+        score: Test score of these weights, in [0, 1].
         protocol: ``Splits.protocol`` and the metric: only equal texts are compared.
-        correct: Per test example, in the split's order, whether these weights were right.
+        correct: Per test example, in the split's order, whether these weights were right; empty
+            where the score is no share of right examples.
         recipe: The winner's recipe.
         run_uid: ``TrackingObserver.run_uid(job_id)`` of the confirmation.
         search_id: The search.
         input_shape: Shape of one preprocessed sample; None takes the spec's ``input_shape``.
         class_names: Names of the classes, in order.
         tags: Further tags of the version, for example the accuracy over all seeds.
+        metric: What the score is, ``Task.metric``.
 
     Returns:
         The version, and what was decided about it. Being no champion is a normal outcome.
@@ -130,6 +141,7 @@ def register_winner(
         input_shape=None if input_shape is None else [int(n) for n in input_shape],
         class_names=list(class_names),
         tags=dict(tags or {}),
+        metric=metric,
     )
     with tracking_errors(uri):  # a full disk too is a warning at the end of a search
         part = folder / f"{_PENDING}.part"
@@ -211,10 +223,10 @@ def _create(
     tags = _version_tags(winner)
     model = client.create_logged_model(
         experiment,
-        f"{winner.dataset}-{winner.recipe['head_arch']}-tau{winner.recipe['tau']}",
+        f"{slug(winner.dataset)}-{winner.recipe['head_arch']}-tau{winner.recipe['tau']}",
         source_run_id=run_id,
         params={key: str(value) for key, value in winner.recipe.items()},
-        model_type="image-classifier",
+        model_type=_MODEL_TYPES[winner.metric],
     )
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch) / "model"
@@ -226,6 +238,7 @@ def _create(
             description={
                 "class_names": winner.class_names,
                 "dataset": winner.dataset,
+                "metric": winner.metric,
                 "protocol": winner.protocol,
                 "recipe": winner.recipe,
                 "score": winner.score,

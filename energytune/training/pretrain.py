@@ -81,8 +81,14 @@ def pretrain_embedded(
                 step += 1
             advance(1)
     with atomic_file(path, CACHE_ADVICE) as file:
-        file.write(save(module.state_dict()))
+        file.write(save(module.state_dict(), metadata=_metadata(module)))
     return path
+
+
+def _metadata(module: nn.Module) -> dict[str, str]:
+    """Returns what a checkpoint must say of itself: the vocabulary of a network on graphs."""
+    vocabulary = getattr(module, "vocabulary", None)
+    return {"format": "pt"} | ({"vocabulary": vocabulary} if isinstance(vocabulary, str) else {})
 
 
 def _fresh(backbone: str, source: PretrainSet, seed: int) -> tuple[nn.Module, nn.Module]:

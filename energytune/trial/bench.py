@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 from energytune.config import FinetuneConfig, InputConfig, ProbeConfig, Recipe, SearchSpace
-from energytune.data import Split, Splits, get_dataset
+from energytune.data import Split, Splits
 from energytune.errors import ConfigError
-from energytune.models import EMBEDDED_BACKBONES, Backbone, TaskModel, build_model, create_backbone
+from energytune.models import Backbone, TaskModel, build_model, create_backbone
 from energytune.models.heads import MapSizes
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.training.feature_store import FeatureStore
@@ -27,9 +27,9 @@ from energytune.training.features import Features, content_key
 from energytune.training.features_budget import cache_budget
 from energytune.training.features_extract import FeatureSource
 from energytune.training.features_load import load_features
-from energytune.training.pretrain import pretrain_embedded
 from energytune.training.probe_data import ProbeData
 from energytune.training.snapshots import SnapshotStore
+from energytune.trial.bench_backbone import named_backbone, needs_download
 from energytune.trial.bench_data import UserData, check_inputs, fetch_dataset, load_splits
 
 __all__ = ["Bench", "BenchSpec", "UserData"]
@@ -52,6 +52,7 @@ class BenchSpec:
         model_dir: Where confirmed models are written.
         weights: ``"default"`` or ``"none"``.
         checkpoint: File with the backbone's weights.
+        checkpoint_prefix: What stands before the backbone's names in it; None finds it.
         data_root: Folder under which image datasets lie.
         loader_workers: Processes that load images; None chooses.
         use_gpu: Whether trials compute on the first visible GPU.
@@ -59,7 +60,8 @@ class BenchSpec:
         cache_budget: Bytes that cached features may have on disk, such as ``"20GB"``; None takes
             ``$ENERGYTUNE_CACHE_BUDGET``, else a quarter of the free disk.
         user_data: A user's own datasets instead of a named one.
-        image_size: Side of the input images in pixels; None is the dataset's or the backbone's.
+        image_size: Side of the input images in pixels; None is that of the checkpoint's header,
+            of the dataset, or of the backbone.
         pause_epochs: Finetuning epochs at which the state of a trial that is stopped there is
             kept, so that it can go on; empty if no trial is ever paused.
     """
@@ -72,6 +74,7 @@ class BenchSpec:
     model_dir: Path
     weights: Literal["default", "none"] = "default"
     checkpoint: Path | None = None
+    checkpoint_prefix: str | None = None
     data_root: Path | None = None
     loader_workers: int | None = None
     use_gpu: bool = False
@@ -91,28 +94,25 @@ class BenchSpec:
         if self.user_data is None:  # before anything that takes long
             self._fetch_dataset(progress)
         if isinstance(self.backbone, str):
-            backbone = self._named_backbone(self.backbone, progress)
+            backbone = named_backbone(self, self.backbone, progress)
             splits = self._splits(backbone.input_config, progress)
             check_inputs(backbone, splits)
             return Bench(self, splits, backbone)
         splits = self._splits(None, progress)
         images, _ = next(iter(splits.valid.batches(1)))
         backbone = create_backbone(
-            self.backbone, checkpoint=self.checkpoint, input_shape=tuple(images.shape[1:])
+            self.backbone,
+            checkpoint=self.checkpoint,
+            checkpoint_prefix=self.checkpoint_prefix,
+            input_shape=tuple(images.shape[1:]),
         )
         return Bench(self, splits, backbone)
 
     def _fetch_dataset(self, progress: Progress) -> None:
-        has_weights_to_fetch = (
-            isinstance(self.backbone, str)
-            and self.backbone not in EMBEDDED_BACKBONES
-            and self.checkpoint is None
-            and self.weights == "default"
-        )
         fetch_dataset(
             self.dataset,
             self.data_root,
-            weights_of=str(self.backbone) if has_weights_to_fetch else None,
+            weights_of=str(self.backbone) if needs_download(self) else None,
             progress=progress,
         )
 
@@ -125,33 +125,6 @@ class BenchSpec:
             loader_workers=self.loader_workers,
             progress=progress,
         )
-
-    def _named_backbone(self, name: str, progress: Progress) -> Backbone:
-        checkpoint = self.checkpoint
-        if name in EMBEDDED_BACKBONES and checkpoint is None and self.weights == "default":
-            checkpoint = pretrain_embedded(self.dataset, name, self.cache, progress)
-        return create_backbone(
-            name,
-            weights=self.weights,
-            checkpoint=checkpoint,
-            input_shape=self._input_shape(name),
-            spatial=self.user_data is None and get_dataset(self.dataset).kind == "pixels",
-        )
-
-    def _input_shape(self, name: str) -> tuple[int, int, int] | None:
-        side = self.image_size
-        if side is None and self.user_data is None:
-            side = get_dataset(self.dataset).image_size
-        if side is None:
-            return None
-        if name in EMBEDDED_BACKBONES:
-            if self.image_size is not None:
-                raise ConfigError(
-                    f"image_size is for networks of timm and torchvision; {name!r} has inputs of "
-                    "its own. Leave --image-size out."
-                )
-            return None
-        return (3, side, side)
 
 
 class Bench:

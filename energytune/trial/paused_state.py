@@ -1,29 +1,17 @@
-"""The state of a paused finetune on disk: a cache, without which it is trained again.
-
-One safetensors file a trial, no pickle: the tensors of
-:meth:`~energytune.training.finetune.Finetuner.state`, and the rest as JSON in its header.
-"""
+"""The state of a paused finetune on disk: a cache, without which it is trained again."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
-
 from energytune.errors import OutputError
-from energytune.paths import atomic_file
+from energytune.training.tuner_state import read_state, write_state
 from energytune.trial.records import Job
 
 __all__ = ["drop_state", "drop_states", "keep_state", "kept_state"]
-
-_PARTS = ("model", "momentum", "best_model")
-_HEADER = "state"
 
 
 def keep_state(model_dir: Path, job: Job, state: dict[str, Any]) -> None:
@@ -36,18 +24,8 @@ def keep_state(model_dir: Path, job: Job, state: dict[str, Any]) -> None:
         job: Whose state it is.
         state: See :meth:`~energytune.training.finetune.Finetuner.state`.
     """
-    best = state["best"]
-    # A curve that still rises has its best weights in the model: half the file is enough.
-    is_best = best is not None and best["epoch"] == state["epoch"]
-    tensors = {
-        f"{part}/{name}": value.contiguous()
-        for part in _PARTS
-        if not (is_best and part == "best_model")
-        for name, value in state[part].items()
-    }
-    header = {"epoch": state["epoch"], "best": best, **_identity(job)}
-    with contextlib.suppress(OutputError), atomic_file(_path(model_dir, job), "") as file:
-        file.write(save(tensors, metadata={_HEADER: json.dumps(header)}))
+    with contextlib.suppress(OutputError):
+        write_state(_path(model_dir, job), state, _identity(job), "")
 
 
 def kept_state(model_dir: Path, job: Job) -> dict[str, Any] | None:
@@ -61,19 +39,12 @@ def kept_state(model_dir: Path, job: Job) -> dict[str, Any] | None:
         None if there is no such file, if it can't be read, or if it is of another epoch, recipe
         or seed.
     """
-    try:
-        with safe_open(_path(model_dir, job), framework="pt") as file:
-            header = json.loads(file.metadata()[_HEADER])
-            if header != {**header, "epoch": job.resume_epoch, **_identity(job)}:
-                return None
-            found: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
-            for key in file.keys():  # noqa: SIM118 - it is no dict
-                part, _, name = key.partition("/")
-                found[part][name] = file.get_tensor(key)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+    found = read_state(_path(model_dir, job))
+    if found is None:
         return None
-    found["best_model"] = found["best_model"] or found["model"]
-    return {"epoch": header["epoch"], "best": header["best"], **found}
+    state, identity = found
+    is_ours = identity == _identity(job) and state["epoch"] == job.resume_epoch
+    return state if is_ours else None
 
 
 def drop_state(model_dir: Path, job: Job) -> None:

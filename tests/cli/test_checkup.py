@@ -28,7 +28,7 @@ def test_a_healthy_machine(run) -> None:
     assert f"torch       {torch.__version__}" in result.stdout
     assert "cores usable" in result.stdout
     assert "cache" in result.stdout
-    assert "energytune search --dataset stl10" in result.stdout
+    assert "energytune datasets NAME" in result.stdout
 
 
 def test_a_missing_package_comes_with_its_command(run, monkeypatch) -> None:

@@ -1,8 +1,58 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import energytune.models.cut_families as families
+
+
+def test_datasets_say_sizes_places_and_what_is_there(run, stl10_root) -> None:
+    shown = run("datasets", "--data-root", str(stl10_root)).stdout
+    assert shown.startswith(f"Looked for in {stl10_root} ")
+    for text in (
+        "one of 10 classes; images: 4,000 train, 1,000 valid, 8,000 test",
+        f"on this machine: yes, in {stl10_root / 'stl10_binary'}",
+        f"on this machine: no, not in {stl10_root / 'imagenet'} (missing: train, val)",
+        "folder:  ",
+        "hf:  ",
+    ):
+        assert text in shown
+    assert "are on this machine" in shown.splitlines()[-1]
+
+
+def test_one_dataset_shows_each_file(run, stl10_root) -> None:
+    folder = stl10_root / "stl10_binary"
+    (folder / "test_y.bin").unlink()
+    shown = run("datasets", "stl10", "--data-root", str(stl10_root)).stdout
+    assert f"there    {folder / 'train_X.bin'}" in shown
+    assert f"MISSING  {folder / 'test_y.bin'}" in shown
+    assert "energytune search --dataset stl10 downloads it." in shown
+
+
+def test_embedded_data_and_ones_own_folder_in_detail(run, tmp_path) -> None:
+    assert "on this machine: yes, comes with energytune" in run("datasets", "digits").stdout
+    (tmp_path / "train").mkdir()
+    shown = run("datasets", f"folder:{tmp_path}").stdout
+    assert f"MISSING  {tmp_path / 'train'}" in shown
+    assert "one of the data's classes" in shown
+
+
+def test_datasets_for_programs(run, tmp_path) -> None:
+    every = json.loads(run("datasets", "--json", "--data-root", str(tmp_path)).stdout)
+    by_name = {facts["name"]: facts for facts in every}
+    assert by_name["digits"]["there"] is True
+    assert by_name["cifar10"]["there"] is False
+    assert by_name["cifar10"]["sizes"] == "40,000 train, 10,000 valid, 10,000 test"
+    one = json.loads(run("datasets", "mnist", "--json", "--data-root", str(tmp_path)).stdout)
+    assert len(one["files"]) == 4
+    assert not any(file["there"] for file in one["files"])
+
+
+def test_an_unknown_dataset_is_told(run) -> None:
+    result = run("datasets", "cifar")
+    assert result.exit_code == 2
+    assert "Unknown dataset 'cifar'. Did you mean 'cifar10'" in result.stderr
 
 
 def test_backbones_are_listed(run) -> None:

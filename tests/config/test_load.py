@@ -100,7 +100,7 @@ probe: {momentum: 1.5, epochs: 3}
         "  label_smothing: unknown key; did you mean 'label_smoothing'?",
         "  label_smoothing: low must not exceed high, got low = 0.3 > high = 0.2",
         "  label_smoothing.setp: unknown key; did you mean 'step'?",
-        "  head_arch[0] = 'liner': must be 'linear' or 'mlp'; did you mean 'linear'?",
+        "  head_arch[0] = 'liner': must be 'linear', 'mlp' or 'aspp'; did you mean 'linear'?",
         "  probe.momentum = 1.5: must be < 1",
         "  probe.epochs: unknown key; did you mean 'schedule_epochs'?",
     }

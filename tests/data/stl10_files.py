@@ -56,16 +56,14 @@ def write_stl10(root: Path, *, n_train_per_class: int = 10, n_test_per_class: in
 
 def patch_md5s(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the files in ``folder`` count as the genuine ones, in this process only."""
-    from energytune.data.vision import LabelledSTL10
+    from energytune.data import stl10_files
 
-    for attribute in ("train_list", "test_list"):
-        table = [
-            [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
-            if (folder / name).is_file()
-            else [name, md5]
-            for name, md5 in getattr(LabelledSTL10, attribute)
-        ]
-        monkeypatch.setattr(LabelledSTL10, attribute, table)
+    found = {
+        name: hashlib.md5((folder / name).read_bytes()).hexdigest()
+        for name in stl10_files.MD5S
+        if (folder / name).is_file()
+    }
+    monkeypatch.setattr(stl10_files, "MD5S", {**stl10_files.MD5S, **found})
 
 
 def accept_md5s(folder: Path) -> None:
@@ -73,8 +71,9 @@ def accept_md5s(folder: Path) -> None:
 
     Other processes with the same cache then load them too, although their tables say otherwise.
     """
-    from energytune.data.stl10_files import LABELLED_FILES, check_file
+    from energytune.data.file_checks import check_file
+    from energytune.data.stl10_files import MD5S
 
-    for name in LABELLED_FILES:
+    for name in MD5S:
         path = folder / name
         check_file(path, hashlib.md5(path.read_bytes()).hexdigest())

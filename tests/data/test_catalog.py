@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +13,26 @@ from energytune.data import (
     get_dataset,
     load_dataset,
 )
+from energytune.data.catalog import OPEN_DATASETS
 from energytune.data.embedded import EMBEDDED_NAMES
 from energytune.errors import UnknownNameError
 
 
 def test_every_entry_is_complete():
-    assert set(DATASETS) == {*EMBEDDED_NAMES, "stl10"}
+    images = {"mnist", "stl10", "cifar10", "cifar100", "flowers102", "stanford-cars", "imagenet"}
+    assert set(DATASETS) >= {*EMBEDDED_NAMES, *images}
     for name, entry in DATASETS.items():
         assert entry.name == name
         assert all((entry.description, entry.sizes, entry.backbone, entry.space))
         assert entry.embedded != bool(entry.where)
+
+
+@pytest.mark.parametrize("prefix", OPEN_DATASETS)
+def test_every_prefix_makes_an_entry_without_a_look_at_the_disk(prefix):
+    name = f"{prefix}:/no/such/place"
+    entry = get_dataset(name)
+    assert entry.name == name
+    assert all((entry.description, entry.sizes, entry.backbone, entry.space, entry.where))
 
 
 @pytest.mark.parametrize("function", [get_dataset, load_dataset])
@@ -75,5 +86,31 @@ def test_digits_load_no_vision_library_and_no_sklearn_once_cached():
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.integration
+def test_looking_for_image_datasets_loads_no_heavy_library(tmp_path):
+    code = (
+        "import sys, energytune.data as d\n"
+        "from energytune.data.entries_images import ENTRIES\n"
+        "from energytune.data.looked_for import looked_for\n"
+        "for entry in (*ENTRIES, d.get_dataset('folder:x'), d.get_dataset('hf:org/x')):\n"
+        "    assert not d.dataset_status(entry)[0]\n"
+        "    assert looked_for(entry, d.default_data_root())\n"
+        "    try: d.ensure_dataset(entry.name, download=False)\n"
+        "    except FileNotFoundError: pass\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'PIL', 'numpy', 'scipy', 'datasets', 'sklearn'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        cwd=tmp_path,
+        env={**os.environ, "ENERGYTUNE_DATA": str(tmp_path)},
     )
     assert done.stdout.strip() == "[]"

@@ -132,6 +132,23 @@ def test_folder_datasets_are_addressed_by_their_files(tmp_path):
     assert changed.hashes["test"] != splits.hashes["test"]
 
 
+def test_files_that_are_gone_or_broken_are_named(tmp_path):
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import ToTensor
+
+    for index in range(6):
+        path = tmp_path / "abc"[index % 3] / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Bytes(6, 0)[index][0].save(path)
+    plain, changed = ImageFolder(str(tmp_path)), ImageFolder(str(tmp_path), ToTensor())
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(DataError, match=rf"Sample 5 of .* \({path}\) can't be read as"):
+        splits_from_datasets(changed, None, changed)
+    path.unlink()
+    with pytest.raises(DataError, match=rf"Sample 5 of .* \({path}\) can't be read: No such file"):
+        splits_from_datasets(plain, None, plain)
+
+
 def test_random_transforms_in_a_dataset_are_refused():
     class Random(Bytes):
         def __getitem__(self, index):

@@ -133,6 +133,32 @@ def test_bad_sample_is_named(image, told):
         read(make(dataset=Pictures({11: image})))
 
 
+@pytest.mark.parametrize("attribute", ["samples", "_samples", "_image_files", "path"])
+def test_file_of_a_bad_sample_is_named(attribute):
+    pictures = Pictures({11: OSError("truncated")})
+    if attribute == "path":
+        pictures.path = lambda index: f"/pets/{index}.png"
+    elif attribute == "_image_files":
+        pictures._image_files = [f"/pets/{index}.png" for index in range(24)]
+    else:
+        setattr(pictures, attribute, [(f"/pets/{index}.png", 0) for index in range(24)])
+    with pytest.raises(DataError) as caught:
+        read(make(dataset=Subset(pictures, list(range(5, 24)))))
+    assert str(caught.value) == (
+        "Sample 6 of pets (/pets/11.png) can't be read: OSError: truncated. Repair or remove that "
+        "file."
+    )
+
+
+@pytest.mark.parametrize("strange", [5, "abc", [], [3], {"a": 1}])
+def test_attributes_of_another_meaning_do_no_harm(strange):
+    pictures = Pictures({11: OSError("truncated")})
+    pictures.samples = pictures.path = strange
+    with pytest.raises(DataError) as caught:
+        read(make(dataset=pictures))
+    assert str(caught.value) == "Sample 11 of pets can't be read: OSError: truncated"
+
+
 def test_targets_are_collected_without_reading_images():
     unreadable = Pictures({index: OSError("read") for index in range(24)})
     assert make(dataset=unreadable).targets.tolist() == unreadable.targets

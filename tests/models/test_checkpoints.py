@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,109 +7,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from energytune.errors import CheckpointError
 from energytune.models import EmbeddedMLP, load_checkpoint, weights_sha256
-
-State = dict[str, Tensor]
-
-
-def resnet(seed: int) -> nn.Module:
-    """The smallest net with a ResNet's names."""
-    torch.manual_seed(seed)
-    net: nn.Module = timm.create_model(
-        "resnet18", num_classes=0, block_args={}, channels=(4, 4, 8, 8), stem_width=4
-    )
-    with torch.no_grad():
-        for name, buffer in net.named_buffers():
-            if name.endswith("running_var"):
-                buffer.uniform_(0.5, 2)
-    return net
-
+from tests.models.checkpoint_makers import resnet, under
 
 N_NEEDED = sum("num_batches" not in name for name in resnet(0).state_dict())
-
-
-def under(prefix: str, state: State) -> State:
-    return {prefix + name: tensor for name, tensor in state.items()}
-
-
-def sequential(state: State) -> State:
-    """Names as in ``nn.Sequential(*list(resnet.children())[:-1])``."""
-    places = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
-    return {
-        ".".join([str(places.index(name.split(".")[0])), *name.split(".")[1:]]): tensor
-        for name, tensor in state.items()
-    }
-
-
-FORMATS: dict[str, tuple[Callable[[State, State], Any], str]] = {
-    "torchvision": (lambda s, _: s | {"fc.weight": torch.ones(9, 8), "fc.bias": torch.ones(9)}, ""),
-    "timm, ema first": (
-        lambda s, o: {"epoch": 1, "state_dict": o, "state_dict_ema": s},
-        "state_dict_ema.",
-    ),
-    "MoCo v1/v2": (
-        lambda s, o: {
-            "state_dict": under("module.encoder_q.", s)
-            | under("module.encoder_k.", o)
-            | {"module.queue": torch.zeros(4, 4)}
-        },
-        "state_dict.module.encoder_q.",
-    ),
-    "MoCo v3": (
-        lambda s, o: {
-            "state_dict": under("module.base_encoder.", s) | under("module.momentum_encoder.", o)
-        },
-        "state_dict.module.base_encoder.",
-    ),
-    "SimCLR": (lambda s, _: {"state_dict": under("encoder.", s)}, "state_dict.encoder."),
-    "BYOL": (
-        lambda s, o: {
-            "online_network_state_dict": under("encoder.", sequential(s)),
-            "target_network_state_dict": under("encoder.", sequential(o)),
-        },
-        "online_network_state_dict.encoder.",
-    ),
-    "BYOL, one module": (
-        lambda s, o: under("online_encoder.net.", s) | under("target_encoder.net.", o),
-        "online_encoder.net.",
-    ),
-    "DINO": (
-        lambda s, o: {
-            "student": under("module.backbone.", o),
-            "teacher": under("backbone.", s),
-        },
-        "teacher.backbone.",
-    ),
-    "SwAV": (lambda s, _: under("module.", s), "module."),
-    "lightly": (
-        lambda s, o: {
-            "state_dict": under("backbone.", sequential(s))
-            | under("backbone_momentum.", sequential(o))
-        },
-        "state_dict.backbone.",
-    ),
-    "VISSL": (
-        lambda s, _: {
-            "classy_state_dict": {"base_model": {"model": {"trunk": under("_feature_blocks.", s)}}}
-        },
-        "classy_state_dict.base_model.model.trunk._feature_blocks.",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_formats_of_the_field(tmp_path: Path, name: str) -> None:
-    source, other, target = resnet(1), resnet(2), resnet(3)
-    make, prefix = FORMATS[name]
-    file = tmp_path / "checkpoint.pth"
-    torch.save(make(source.state_dict(), other.state_dict()), file)
-    info = load_checkpoint(file, target)
-    assert info.prefix == prefix
-    assert info.n_loaded == info.n_total == len(target.state_dict())
-    assert weights_sha256(target) == weights_sha256(source)
 
 
 def refused(tmp_path: Path, content: Any, target: nn.Module, prefix: str | None = None) -> str:
@@ -230,3 +133,55 @@ def test_a_file_without_weights(tmp_path: Path) -> None:
     text = refused(tmp_path, {"epoch": 3, "loss": 0.1}, EmbeddedMLP())
     assert "0 of 8 tensors fit" in text
     assert "looks like no set of weights at all" in text
+
+
+class Molecules(nn.Module):
+    """A network whose inputs are numbered by a vocabulary."""
+
+    vocabulary = "C N O F"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(4, 3)
+
+
+def test_the_vocabulary_must_be_the_same(tmp_path: Path) -> None:
+    source, target = Molecules(), Molecules()
+    file = tmp_path / "weights.safetensors"
+    save_file(source.state_dict(), file, metadata={"vocabulary": "C N O F"})
+    load_checkpoint(file, target)
+    assert weights_sha256(target) == weights_sha256(source)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({"vocabulary": "H C N O"}, "vocabulary 'H C N O', and this network has 'C N O F'"),
+        ({"format": "pt"}, "does not tell the vocabulary of its inputs"),
+        (None, "`energytune pretrain` writes it"),
+    ],
+)
+def test_another_or_an_unknown_vocabulary_is_refused(
+    tmp_path: Path, metadata: dict[str, str] | None, told: str
+) -> None:
+    target = Molecules()
+    before = weights_sha256(target)
+    file = tmp_path / "weights.safetensors"
+    save_file(Molecules().state_dict(), file, metadata=metadata)
+    with pytest.raises(CheckpointError) as refusal:
+        load_checkpoint(file, target)
+    assert told in str(refusal.value)
+    assert weights_sha256(target) == before
+    assert "does not tell the vocabulary" in refused(tmp_path, Molecules().state_dict(), target)
+
+
+def test_a_vocabulary_in_the_file_alone_is_no_reason(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(EmbeddedMLP().state_dict(), file, metadata={"vocabulary": "C N O F"})
+    load_checkpoint(file, EmbeddedMLP())
+
+
+def test_what_becomes_infinite_in_the_network_s_own_type_is_refused(tmp_path: Path) -> None:
+    state = EmbeddedMLP().state_dict()
+    state["blocks.2.weight"][3, 4] = 1e5
+    assert "1 non-finite values" in refused(tmp_path, state, EmbeddedMLP().half())

@@ -3,10 +3,9 @@ import pytest
 import torch
 
 from energytune.config import InputConfig
-from energytune.data import load_dataset
+from energytune.data import file_checks, load_dataset, stl10
 from energytune.data import stl10_files as checks
 from energytune.data.transforms import EvalTransform
-from energytune.data.vision import LabelledSTL10
 from energytune.errors import DataError, MissingDataError
 
 SMALL = InputConfig(size=(3, 32, 32))
@@ -18,7 +17,7 @@ def load(root, **kwargs):
 
 def test_images_and_labels_are_those_that_were_written(stl10_root, stl10_files):
     images, labels = stl10_files.make_images(4, seed=1)
-    data = LabelledSTL10(stl10_root, split="test")
+    data = stl10.read_part(stl10_root / "stl10_binary", "test")
     assert len(data) == 40
     for index in (0, 7, 39):
         picture, target = data[index]
@@ -69,7 +68,7 @@ def test_files_are_hashed_once(stl10_root, monkeypatch):
     def refuse(*args):
         raise AssertionError("hashed again")
 
-    monkeypatch.setattr(checks.hashlib, "file_digest", refuse)
+    monkeypatch.setattr(file_checks.hashlib, "file_digest", refuse)
     load(stl10_root)
     path = stl10_root / "stl10_binary" / "train_y.bin"
     path.write_bytes(path.read_bytes())  # a new modification time
@@ -97,7 +96,7 @@ def test_labels_must_match_images(stl10_root, stl10_files, monkeypatch):
     folder = stl10_root / "stl10_binary"
     (folder / "train_y.bin").write_bytes(b"\x01" * 99)
     stl10_files.patch_md5s(folder, monkeypatch)
-    with pytest.raises(DataError, match=r"100 images of 27,648 bytes, but train_y.bin holds 99"):
+    with pytest.raises(DataError, match=r"train_X.bin holds 100 images but 99 labels"):
         load(stl10_root)
 
 
@@ -118,9 +117,14 @@ def test_genuine_tables_refuse_hand_made_files(stl10_root, stl10_files, monkeypa
 
 def test_accepted_files_load_where_tables_are_not_patched(stl10_root, monkeypatch):
     """As in the worker processes of a test that runs the whole search."""
-    genuine = [["train_X.bin", "0" * 32], ["train_y.bin", "0" * 32]]
-    monkeypatch.setattr(LabelledSTL10, "train_list", genuine)
+    monkeypatch.setattr(checks, "MD5S", dict.fromkeys(checks.MD5S, "0" * 32))
     assert len(load(stl10_root).train) == 80
+
+
+def test_md5s_are_those_that_torchvision_knows(monkeypatch):
+    from torchvision.datasets import STL10
+
+    assert dict([*STL10.train_list[:2], *STL10.test_list]) == checks.MD5S
 
 
 def test_missing_files_say_where_to_put_them(tmp_path):

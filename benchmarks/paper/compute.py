@@ -1,0 +1,132 @@
+"""Runs the work of an experiment, seed by seed, in one process or several; keeps what is done.
+
+What has been computed lies in the package's cache under an address of everything it depends on, so
+that an interrupted experiment goes on, and experiments that share arms (Table 1 and the sweeps of
+Fig. 1, 3 and 4) compute them once. ``--fresh`` computes again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from benchmarks.paper.arms import Arm, ArmResult, run_arm
+from benchmarks.paper.settings import Settings, bench_of
+from energytune.paths import CACHE_ADVICE, atomic_file
+from energytune.training.features import content_key
+from energytune.trial.bench import Bench
+
+__all__ = ["kept", "run_arms", "run_seeds"]
+
+_REVISION = 1
+"""Raise it when the engine measures something else: what is kept then counts no more."""
+
+SeedWork = Callable[[Settings, int], list[dict[str, Any]]]
+"""Returns the rows of one seed; a function of a module, for it travels to other processes."""
+
+
+def run_arms(
+    settings: Settings, arms: Sequence[Arm], *, keep_samples: bool = False
+) -> list[ArmResult]:
+    """Returns the results of all arms and seeds, by seed, then in the order of the arms."""
+    jobs = [
+        (settings, tuple(arms), seed, keep_samples) for seed in range(settings.n_seeds)
+    ]
+    results = [result for found in _each(_arms_of_seed, jobs, settings.jobs) for result in found]
+    order = {arm: i for i, arm in enumerate(arms)}
+    return sorted(results, key=lambda result: (result.seed, order[result.arm]))
+
+
+def run_seeds(settings: Settings, work: SeedWork) -> list[dict[str, Any]]:
+    """Returns the rows of ``work`` for all seeds, by seed."""
+    jobs = [(work, settings, seed) for seed in range(settings.n_seeds)]
+    rows = [row for found in _each(_rows_of_seed, jobs, settings.jobs) for row in found]
+    return sorted(rows, key=lambda row: int(row["seed"]))
+
+
+def kept(
+    settings: Settings, bench: Bench, kind: str, parts: dict[str, Any], make: Callable[[], Any]
+) -> Any:
+    """Returns what an earlier run has kept, or makes it and keeps it.
+
+    Args:
+        settings: Where the cache is, and whether it counts.
+        bench: The data, weights and stages that it depends on.
+        kind: Which function makes it.
+        parts: What else it depends on, as JSON values.
+        make: Returns a JSON value.
+    """
+    key = content_key(
+        kind=f"paper {kind}",
+        revision=_REVISION,
+        data=bench.splits.fingerprint,
+        backbone=bench.backbone.name,
+        weights=bench.backbone.weights_sha256,
+        probe=bench.spec.probe.model_dump(),
+        finetune=bench.spec.finetune.model_dump(),
+        device=bench.device.type,
+        n_threads=bench.spec.n_threads,
+        torch=torch.__version__,
+        **parts,
+    )
+    path = settings.cache / "paper" / f"{key}.json"
+    if path.exists() and not settings.fresh:
+        return json.loads(path.read_text())
+    value = make()
+    with atomic_file(path, CACHE_ADVICE) as file:
+        file.write(json.dumps(value).encode())
+    return value
+
+
+def _arms_of_seed(
+    settings: Settings, arms: Sequence[Arm], seed: int, keep_samples: bool
+) -> list[ArmResult]:
+    bench = bench_of(settings, seed)
+    results = []
+    for arm in sorted(arms, key=lambda arm: arm.tau):  # each probe goes on from the last one
+        parts = {"arm": asdict(arm), "seed": seed, "samples": keep_samples}
+        found = kept(settings, bench, "arm", parts, lambda arm=arm: asdict(
+            run_arm(bench, arm, seed, keep_samples=keep_samples)
+        ))  # fmt: skip
+        results.append(_result(found))
+    return results
+
+
+def _rows_of_seed(work: SeedWork, settings: Settings, seed: int) -> list[dict[str, Any]]:
+    return work(settings, seed)
+
+
+def _result(found: dict[str, Any]) -> ArmResult:
+    values = {**found, "arm": Arm(**found["arm"])}
+    values["p0_samples"] = tuple(values["p0_samples"])
+    values["curve"] = tuple(tuple(epoch) for epoch in values["curve"])
+    return ArmResult(**values)
+
+
+def _each(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], n: int) -> Iterator[Any]:
+    """Yields the outcomes as they come, and tells how far it is."""
+    started = perf_counter()
+    outcomes: Iterator[Any]
+    if n == 1:
+        outcomes = (function(*job) for job in jobs)
+        yield from _told(outcomes, len(jobs), started)
+        return
+    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(function, *job) for job in jobs]
+        yield from _told((f.result() for f in as_completed(futures)), len(jobs), started)
+
+
+def _told(outcomes: Iterator[Any], n_jobs: int, started: float) -> Iterator[Any]:
+    for n_done, outcome in enumerate(outcomes, start=1):
+        print(f"  seed {n_done}/{n_jobs} done, {perf_counter() - started:.0f} s", flush=True)
+        yield outcome
+
+

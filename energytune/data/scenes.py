@@ -1,0 +1,150 @@
+"""The embedded segmentation task: which digit does a stroke on a canvas belong to?
+
+Downstream, each canvas shows two digits among 0 to 4, and each pixel is background or one of
+these five. The backbone is pretrained to tell which one digit among 5 to 9 is on a canvas: it
+knows strokes, textures and clutter, but none of the downstream classes, and nothing of pixels.
+
+No image of a digit is used twice across the splits and pretraining. The splits depend on a seed
+of their own, not on the search's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from energytune.data.digits_source import read_digits
+from energytune.data.entry import DatasetEntry, LoadRequest
+from energytune.data.fingerprint import hash_tensors, protocol_text, splits_fingerprint
+from energytune.data.holdout import class_ranks, stratified_order
+from energytune.data.pretraining import PretrainConfig, PretrainSet
+from energytune.data.scene_canvas import draw_scene
+from energytune.data.splits import HeldOut, Splits, TensorSplit
+from energytune.data.validation_pixels import class_pixels, validate_pixels
+from energytune.progress import Progress
+from energytune.tasks import Multiclass, PerPixel
+
+__all__ = ["CLASS_NAMES", "ensure", "load", "load_scenes", "pretraining_set", "status"]
+
+CLASS_NAMES = ("background", "0", "1", "2", "3", "4")
+_SIZES = {"train": 48, "valid": 100, "test": 200}  # canvases, two digits each
+_N_DOWNSTREAM = 5
+_PRETRAIN_COPIES = 2  # canvases that each pretraining digit is drawn on
+_SPLIT_SEED = 0
+_SIDE = 64  # of a canvas in pixels; pretraining sees one half as large
+_N_BARS = 2  # on a canvas
+_MEAN, _STD = 0.38, 0.16  # of all channels, scaled to [0, 1], in round numbers
+_TRANSFORM_ID = "scenes-1"
+
+
+def status(entry: DatasetEntry, root: Path) -> tuple[bool, str]:
+    """Returns that the data are there, as ``Family`` says."""
+    return True, "comes with scikit-learn"
+
+
+def ensure(entry: DatasetEntry, root: Path, *, download: bool, progress: Progress) -> None:
+    """Does nothing: the digits come with scikit-learn, and the scenes are drawn."""
+
+
+def load(entry: DatasetEntry, request: LoadRequest) -> Splits:
+    """Loads the dataset; it has inputs of its own."""
+    return load_scenes()
+
+
+def load_scenes() -> Splits:
+    """Returns the downstream task.
+
+    Images are float32 (N, 3, 64, 64), standardised as (x / 255 - 0.5) / 0.25; targets are uint8
+    (N, 64, 64), every pixel labelled.
+    """
+    pixels, digits = read_digits()
+    parts = {
+        part: _draw_pairs(pixels, digits, pairs, part)
+        for part, pairs in _downstream_pairs(digits).items()
+    }
+    name = "digit-scenes"
+    counts = {part: class_pixels(masks, len(CLASS_NAMES)) for part, (_, masks) in parts.items()}
+    validate_pixels(counts, CLASS_NAMES, name=name)
+    hashes = {part: hash_tensors(tensors) for part, tensors in parts.items()}
+    splits = {part: TensorSplit(_standardise(images), m) for part, (images, m) in parts.items()}
+    return Splits(
+        name=name,
+        train=splits["train"],
+        valid=splits["valid"],
+        test=HeldOut(splits["test"]),
+        task=PerPixel(len(CLASS_NAMES)),
+        class_names=CLASS_NAMES,
+        fingerprint=splits_fingerprint(hashes, _TRANSFORM_ID),
+        protocol=protocol_text(
+            name, hashes, len(splits["valid"]), len(splits["test"]), metric="mIoU"
+        ),
+        hashes=hashes,
+    )
+
+
+def pretraining_set(entry: DatasetEntry) -> PretrainSet:
+    """Returns canvases with one digit among 5 to 9 each, labelled by that digit."""
+    pixels, digits = read_digits()
+    chosen = torch.nonzero(digits >= _N_DOWNSTREAM).squeeze(1).tolist()
+    images, targets = [], []
+    for copy in range(_PRETRAIN_COPIES):
+        for index in chosen:
+            name = f"pretrain {copy} {index}"
+            scene = draw_scene(
+                pixels[[index]], [1], side=_SIDE // 2, n_bars=_N_BARS // 2, name=name
+            )
+            images.append(scene.image)
+            targets.append(int(digits[index]) - _N_DOWNSTREAM)
+    stacked, labels = torch.stack(images), torch.tensor(targets, dtype=torch.int64)
+    return PretrainSet(
+        images=_standardise(stacked),
+        targets=labels,
+        task=Multiclass(10 - _N_DOWNSTREAM),
+        config=PretrainConfig(epochs=15, lr=0.05, batch_size=32),
+        fingerprint=hash_tensors((stacked, labels)),
+    )
+
+
+def _downstream_pairs(digits: Tensor) -> dict[str, list[tuple[int, int]]]:
+    """Returns for each split the digits that share a canvas, by index; none is used twice.
+
+    Each split holds the classes in equal shares, as far as there are so many digits of each.
+    """
+    keys = [str(index) for index in range(len(digits))]
+    ranks = class_ranks(digits, keys, _SPLIT_SEED)
+    order = stratified_order({label: ranks[label] for label in range(_N_DOWNSTREAM)})
+    pairs: dict[str, list[tuple[int, int]]] = {}
+    for part, n_canvases in _SIZES.items():
+        taken, order = order[: 2 * n_canvases], order[2 * n_canvases :]
+        # neighbours in a stratified order are of different classes: mix them first
+        mixed = sorted(taken, key=lambda index: _digest(part, index))
+        pairs[part] = list(zip(mixed[::2], mixed[1::2], strict=True))
+    return pairs
+
+
+def _digest(part: str, index: int) -> bytes:
+    return hashlib.sha256(f"{_SPLIT_SEED}\0{part}\0{index}".encode()).digest()
+
+
+def _draw_pairs(
+    pixels: Tensor, digits: Tensor, pairs: list[tuple[int, int]], part: str
+) -> tuple[Tensor, Tensor]:
+    """Returns images (N, 3, 64, 64) and masks (N, 64, 64), both uint8."""
+    scenes = [
+        draw_scene(
+            pixels[[i, j]],
+            [int(digits[i]) + 1, int(digits[j]) + 1],
+            side=_SIDE,
+            n_bars=_N_BARS,
+            name=f"{part} {i} {j}",
+        )
+        for i, j in pairs
+    ]
+    return torch.stack([s.image for s in scenes]), torch.stack([s.mask for s in scenes])
+
+
+def _standardise(images: Tensor) -> Tensor:
+    return (images.to(torch.float32) / 255.0 - _MEAN) / _STD
