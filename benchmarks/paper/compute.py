@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -37,9 +36,7 @@ def run_arms(
     settings: Settings, arms: Sequence[Arm], *, keep_samples: bool = False
 ) -> list[ArmResult]:
     """Returns the results of all arms and seeds, by seed, then in the order of the arms."""
-    jobs = [
-        (settings, tuple(arms), seed, keep_samples) for seed in range(settings.n_seeds)
-    ]
+    jobs = [(settings, tuple(arms), seed, keep_samples) for seed in range(settings.n_seeds)]
     results = [result for found in _each(_arms_of_seed, jobs, settings.jobs) for result in found]
     order = {arm: i for i, arm in enumerate(arms)}
     return sorted(results, key=lambda result: (result.seed, order[result.arm]))
@@ -128,5 +125,3 @@ def _told(outcomes: Iterator[Any], n_jobs: int, started: float) -> Iterator[Any]
     for n_done, outcome in enumerate(outcomes, start=1):
         print(f"  seed {n_done}/{n_jobs} done, {perf_counter() - started:.0f} s", flush=True)
         yield outcome
-
-

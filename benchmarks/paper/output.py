@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.machine import metadata, write_csv, write_json
 from benchmarks.paper.settings import Settings
 
-__all__ = ["paths", "print_table", "read_rows", "write_results"]
+__all__ = ["paths", "print_table", "read_rows", "rounded", "write_results"]
 
 
 def paths(settings: Settings, experiment: str) -> dict[str, Path]:
@@ -47,8 +47,8 @@ def write_results(
         more: Further JSON values.
     """
     files = paths(settings, experiment)
-    write_csv(files["rows"], [_rounded(row) for row in rows])
-    write_csv(files["summary"], [_rounded(row) for row in summary])
+    write_csv(files["rows"], [rounded(row) for row in rows])
+    write_csv(files["summary"], [rounded(row) for row in summary])
     told = {
         "dataset": settings.dataset,
         "backbone": settings.backbone,
@@ -81,7 +81,8 @@ def print_table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]
         print("  " + "  ".join([line[0].ljust(widths[0]), *rest]))
 
 
-def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+def rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a row as it is written: floats with six digits."""
     return {name: _text(value) for name, value in row.items()}
 
 

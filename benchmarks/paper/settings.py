@@ -45,7 +45,7 @@ class Size:
 EMBEDDED: dict[str, Size] = {
     "digits": Size(n_seeds=10, n_taus=13),
     "digits-rotated": Size(n_seeds=10, n_taus=13),
-    "digits-same": Size(n_seeds=10, n_taus=13),
+    "digits-same": Size(n_seeds=5, n_taus=9),
     "molecules": Size(),
     "digit-scenes": Size(),
 }

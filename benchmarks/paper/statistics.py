@@ -21,7 +21,10 @@ __all__ = [
     "Row",
     "by_seed",
     "chosen_by_others",
+    "as_columns",
     "effect",
+    "mean_text",
+    "of_row",
     "paired",
     "select",
     "spearman",
@@ -148,6 +151,18 @@ def summary_rows(
         for metric in metrics
         for found in [effect(float(row[metric]) for row in members)]
     ]
+
+
+def of_row(row: Row) -> Effect:
+    """Returns the effect that a summary's row holds."""
+    mean, low, high = (float(row[name]) for name in ("mean", "low", "high"))
+    return Effect(mean, low, high, int(row["n_seeds"]))
+
+
+def mean_text(summary: Iterable[Row], name: str, metric: str, scale: float = 1.0) -> str:
+    """Returns the cell of a summary's row ``name`` and a metric: two digits of a percentage."""
+    (found,) = select(summary, row=name, metric=metric)
+    return of_row(found).text(2 if scale == 100 else 3, scale=scale)
 
 
 def as_columns(found: Effect) -> dict[str, Any]:

@@ -17,7 +17,16 @@ from benchmarks.paper.experiment import ARM_METRICS, labelled_rows, main
 from benchmarks.paper.output import print_table, write_results
 from benchmarks.paper.printed import downstream_of, pretraining_of, printed_row
 from benchmarks.paper.settings import HP_SMOOTHING, Settings, bench_of
-from benchmarks.paper.statistics import Row, as_columns, by_seed, paired, select, summary_rows
+from benchmarks.paper.statistics import (
+    Row,
+    as_columns,
+    by_seed,
+    mean_text,
+    of_row,
+    paired,
+    select,
+    summary_rows,
+)
 from benchmarks.paper.sweep import HP0, HP_BEST, HP_MAX, chosen_rows, sweep
 
 LS_HP = "lsHP-max-FT"
@@ -35,14 +44,9 @@ def run(settings: Settings) -> None:
         [*chosen_rows(swept), *smoothed], key=lambda row: (row["seed"], _ORDER.index(row["row"]))
     )
     rows = [{"row": row["row"], **row} for row in rows]
-    summary = [
-        {"row": found.pop("row"), **found} for found in summary_rows(rows, ["row"], ARM_METRICS)
-    ]
-    summary += differences(rows)
+    summary = summary_rows(rows, ["row"], ARM_METRICS) + differences(rows)
     metric = bench_of(settings, 0).splits.task.metric
-    write_results(
-        settings, "table1", rows, summary, wall_s=perf_counter() - started, metric=metric
-    )
+    write_results(settings, "table1", rows, summary, wall_s=perf_counter() - started, metric=metric)
     show(settings, rows, summary, metric)
 
 
@@ -82,22 +86,8 @@ def show(
     )
     for found in summary:
         if " - " in str(found["row"]) and found["metric"] == "test_acc":
-            print(f"  {found['row']} on test: {effect_text(found, 100)} points")
-
-
-def mean_text(summary: list[dict[str, object]], name: str, metric: str, scale: float) -> str:
-    """Returns the cell of a row and a metric."""
-    (found,) = select(summary, row=name, metric=metric)
-    return effect_text(found, scale, sign=False)
-
-
-def effect_text(found: Row, scale: float, *, sign: bool = True) -> str:
-    """Returns an effect from a summary's row."""
-    from benchmarks.paper.statistics import Effect
-
-    digits = 2 if scale == 100 else 3
-    values = (float(found[name]) for name in ("mean", "low", "high"))
-    return Effect(*values, int(found["n_seeds"])).text(digits, scale=scale, sign=sign)
+            told = of_row(found).text(scale=100, sign=True)
+            print(f"  {found['row']} on test: {told} points")
 
 
 if __name__ == "__main__":

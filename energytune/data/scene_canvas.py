@@ -36,15 +36,15 @@ class Scene:
 
 
 def draw_scene(digits: Tensor, classes: list[int], *, side: int, n_bars: int, name: str) -> Scene:
-    """Draws digits on a canvas, each in a strip of its own.
+    """Draws digits on a canvas, each in a field of its own.
 
     The canvas has a colour and noise of three grains; strokes are lighter, each in a colour of
     its own, and so are bars, which belong to the background.
 
     Args:
-        digits: Raw images, (1 or 2, 64) uint8 in 0..16.
+        digits: Raw images, (1 or 4, 64) uint8 in 0..16.
         classes: What a stroke of each is in the mask, > 0.
-        side: Height and width of the canvas in pixels, >= 32 a digit.
+        side: Height and width of the canvas in pixels; four digits share it as quarters.
         n_bars: Bars.
         name: Seed of everything that is drawn by chance.
     """
@@ -97,17 +97,17 @@ def _bar(side: int, rng: torch.Generator) -> Tensor:
 
 
 def _places(n_digits: int, side: int, rng: torch.Generator) -> list[tuple[int, int, int]]:
-    """Returns top, left and height of each digit; the strips lie side by side or on each other."""
+    """Returns top, left and height of each digit, at random within its field."""
     draws = torch.rand((n_digits, 3), generator=rng, dtype=torch.float64).tolist()
-    turned = bool(torch.rand((1,), generator=rng, dtype=torch.float64) < 0.5)
-    places = []
+    n_rows = math.isqrt(n_digits)
+    field = side // n_rows
     smallest, largest = _DIGIT_SIDES
+    places = []
     for index, (size, down, right) in enumerate(draws):
+        row, column = divmod(index, n_rows)
         height = smallest + int(size * (largest - smallest + 1))
-        strip = side // n_digits
-        top = index * strip + int(down * (strip - height + 1))
-        left = int(right * (side - height + 1))
-        places.append((left, top, height) if turned else (top, left, height))
+        room = field - height + 1
+        places.append((row * field + int(down * room), column * field + int(right * room), height))
     return places
 
 

@@ -1,6 +1,6 @@
 """The embedded segmentation task: which digit does a stroke on a canvas belong to?
 
-Downstream, each canvas shows two digits among 0 to 4, and each pixel is background or one of
+Downstream, each canvas shows four digits among 0 to 4, and each pixel is background or one of
 these five. The backbone is pretrained to tell which one digit among 5 to 9 is on a canvas: it
 knows strokes, textures and clutter, but none of the downstream classes, and nothing of pixels.
 
@@ -30,10 +30,11 @@ from energytune.tasks import Multiclass, PerPixel
 __all__ = ["CLASS_NAMES", "ensure", "load", "load_scenes", "pretraining_set", "status"]
 
 CLASS_NAMES = ("background", "0", "1", "2", "3", "4")
-_SIZES = {"train": 48, "valid": 100, "test": 200}  # canvases, two digits each
+_SIZES = {"train": 48, "valid": 60, "test": 100}  # canvases
 _N_DOWNSTREAM = 5
 _PRETRAIN_COPIES = 2  # canvases that each pretraining digit is drawn on
 _SPLIT_SEED = 0
+_N_DIGITS = 4  # on a canvas
 _SIDE = 64  # of a canvas in pixels; pretraining sees one half as large
 _N_BARS = 2  # on a canvas
 _MEAN, _STD = 0.38, 0.16  # of all channels, scaled to [0, 1], in round numbers
@@ -62,8 +63,8 @@ def load_scenes() -> Splits:
     """
     pixels, digits = read_digits()
     parts = {
-        part: _draw_pairs(pixels, digits, pairs, part)
-        for part, pairs in _downstream_pairs(digits).items()
+        part: _draw(pixels, digits, canvases, part)
+        for part, canvases in _downstream_canvases(digits).items()
     }
     name = "digit-scenes"
     counts = {part: class_pixels(masks, len(CLASS_NAMES)) for part, (_, masks) in parts.items()}
@@ -103,12 +104,12 @@ def pretraining_set(entry: DatasetEntry) -> PretrainSet:
         images=_standardise(stacked),
         targets=labels,
         task=Multiclass(10 - _N_DOWNSTREAM),
-        config=PretrainConfig(epochs=15, lr=0.05, batch_size=32),
+        config=PretrainConfig(epochs=15, lr=0.05, weight_decay=1e-3, batch_size=32),
         fingerprint=hash_tensors((stacked, labels)),
     )
 
 
-def _downstream_pairs(digits: Tensor) -> dict[str, list[tuple[int, int]]]:
+def _downstream_canvases(digits: Tensor) -> dict[str, list[list[int]]]:
     """Returns for each split the digits that share a canvas, by index; none is used twice.
 
     Each split holds the classes in equal shares, as far as there are so many digits of each.
@@ -116,32 +117,33 @@ def _downstream_pairs(digits: Tensor) -> dict[str, list[tuple[int, int]]]:
     keys = [str(index) for index in range(len(digits))]
     ranks = class_ranks(digits, keys, _SPLIT_SEED)
     order = stratified_order({label: ranks[label] for label in range(_N_DOWNSTREAM)})
-    pairs: dict[str, list[tuple[int, int]]] = {}
+    canvases: dict[str, list[list[int]]] = {}
     for part, n_canvases in _SIZES.items():
-        taken, order = order[: 2 * n_canvases], order[2 * n_canvases :]
+        n_taken = _N_DIGITS * n_canvases
+        taken, order = order[:n_taken], order[n_taken:]
         # neighbours in a stratified order are of different classes: mix them first
         mixed = sorted(taken, key=lambda index: _digest(part, index))
-        pairs[part] = list(zip(mixed[::2], mixed[1::2], strict=True))
-    return pairs
+        canvases[part] = [mixed[i : i + _N_DIGITS] for i in range(0, n_taken, _N_DIGITS)]
+    return canvases
 
 
 def _digest(part: str, index: int) -> bytes:
     return hashlib.sha256(f"{_SPLIT_SEED}\0{part}\0{index}".encode()).digest()
 
 
-def _draw_pairs(
-    pixels: Tensor, digits: Tensor, pairs: list[tuple[int, int]], part: str
+def _draw(
+    pixels: Tensor, digits: Tensor, canvases: list[list[int]], part: str
 ) -> tuple[Tensor, Tensor]:
     """Returns images (N, 3, 64, 64) and masks (N, 64, 64), both uint8."""
     scenes = [
         draw_scene(
-            pixels[[i, j]],
-            [int(digits[i]) + 1, int(digits[j]) + 1],
+            pixels[indices],
+            (digits[indices] + 1).tolist(),
             side=_SIDE,
             n_bars=_N_BARS,
-            name=f"{part} {i} {j}",
+            name=f"{part} {indices}",
         )
-        for i, j in pairs
+        for indices in canvases
     ]
     return torch.stack([s.image for s in scenes]), torch.stack([s.mask for s in scenes])
 

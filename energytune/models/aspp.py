@@ -18,6 +18,7 @@ __all__ = ["ASPP", "AsppConfig", "AsppHead", "aspp_for"]
 
 _FULL_SIDE, _FULL_RATE = 65, 12  # a 513 px image at output stride 8, and its first rate
 _SMALL_SIDE = 17
+_CLASSIFIER_STD = 0.01
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,13 @@ def aspp_for(map_size: tuple[int, int]) -> AsppConfig:
     image at output stride 8; (6, 12, 18) at 33, which [Chen2017]_ uses at output stride 16;
     (3, 6, 9) at 16; at least (1, 2, 3). A rate beyond the map's side would only ever see
     padding. Maps below 17 pixels belong to small networks without batch normalisation, and get
-    a head of their kind: width 64, no normalisation, no dropout.
+    a head of their kind: width 32, no normalisation, no dropout.
     """
     side = min(map_size)
     rate = min(_FULL_RATE, max(1, round(_FULL_RATE * side / _FULL_SIDE)))
     rates = (rate, 2 * rate, 3 * rate)
     if side < _SMALL_SIDE:
-        return AsppConfig(width=64, rates=rates, norm=False, dropout=0.0)
+        return AsppConfig(width=32, rates=rates, norm=False, dropout=0.0)
     return AsppConfig(rates=rates)
 
 
@@ -104,6 +105,24 @@ class AsppHead(nn.Sequential):
             *_conv(config.width, config.width, 3, config.norm),
             nn.Conv2d(config.width, n_outputs, 1),
         )
+        if not config.norm:
+            _keep_scale(self)
+
+
+def _keep_scale(head: AsppHead) -> None:
+    """Draws the weights of a head without normalisation.
+
+    torch's default shrinks what passes by 2.4 a convolution, which normalisation would make up
+    for. The classifier starts near 0, so that a first prediction is as undecided as that of a
+    head with normalisation, however large the features are.
+    """
+    convs = [layer for layer in head.modules() if isinstance(layer, nn.Conv2d)]
+    for conv in convs[:-1]:
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+    nn.init.normal_(convs[-1].weight, std=_CLASSIFIER_STD)
+    for conv in convs:
+        if conv.bias is not None:
+            nn.init.zeros_(conv.bias)
 
 
 class _ImagePooling(nn.Sequential):

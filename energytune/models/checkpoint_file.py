@@ -73,8 +73,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     elif not head.startswith(_LEGACY_TORCH):
         raise _other_format(path, head)
     nested = load_pickled(path)
-    tensors = flatten_tensors(nested)
-    if not tensors and (place := _listed_tensors(nested)) is not None:
+    try:
+        tensors = flatten_tensors(nested)
+        place = None if tensors else _listed_tensors(nested)
+    except ValueError as failure:
+        raise _refusal(path, str(failure), SAVE_HINT) from None
+    if place is not None:
         raise _refusal(
             path,
             f"has its weights in a list ({place}), where names and networks can't be told apart",
@@ -120,7 +124,7 @@ def flatten_tensors(nested: Any, prefix: str = "") -> dict[str, Tensor]:
     """Returns all tensors in nested dicts, names joined by dots; anything else is left out.
 
     Raises:
-        CheckpointError: If two tensors get the same name, or dicts are nested without an end.
+        ValueError: If two tensors get the same name, or dicts are nested without an end.
     """
     return _flatten(nested, prefix, 0)
 
@@ -137,18 +141,12 @@ def _flatten(nested: Any, prefix: str, depth: int) -> dict[str, Tensor]:
     if not isinstance(nested, Mapping):
         return {}
     if depth == _MAX_DEPTH:
-        raise CheckpointError(
-            f"The checkpoint's dicts are nested more than {_MAX_DEPTH} deep (at {prefix[:80]!r}). "
-            f"{SAVE_HINT}"
-        )
+        raise ValueError(f"has dicts nested more than {_MAX_DEPTH} deep, at {prefix[:80]!r}")
     tensors: dict[str, Tensor] = {}
     for key, value in nested.items():
         found = _flatten(value, f"{prefix}.{key}" if prefix else str(key), depth + 1)
         if twice := sorted(found.keys() & tensors.keys()):
-            raise CheckpointError(
-                f"The checkpoint holds two tensors called {twice[0]!r} (in nested dicts whose "
-                f"names are joined by dots). {SAVE_HINT}"
-            )
+            raise ValueError(f"holds two tensors called {twice[0]!r}, nested names joined by dots")
         tensors |= found
     return tensors
 
@@ -162,7 +160,7 @@ def _listed_tensors(nested: Any, depth: int = 0) -> str | None:
         return next((place for place in places if place is not None), None)
     if not isinstance(nested, list | tuple):
         return None
-    if n_tensors := sum(len(flatten_tensors(item)) for item in nested):
+    if n_tensors := sum(len(_flatten(item, "", depth)) for item in nested):
         return f"{len(nested)} items with {n_tensors} tensors"
     places = (_listed_tensors(item, depth + 1) for item in nested)
     return next((place for place in places if place is not None), None)

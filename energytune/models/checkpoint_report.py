@@ -63,7 +63,7 @@ def misfit_text(
     if best.fits and names_rejected(best.prefix):
         lines.append(
             f"The prefix {best.prefix!r} names a momentum or target network, which is never taken "
-            f"by itself; in Python, load_checkpoint(..., prefix={best.prefix!r}) takes it."
+            f"by itself; --checkpoint-prefix {best.prefix} takes it."
         )
     else:
         lines.append(advice or "Choose the --backbone it was trained for, or --weights none.")

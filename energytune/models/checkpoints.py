@@ -69,7 +69,8 @@ def load_checkpoint(path: Path, module: nn.Module, prefix: str | None = None) ->
         module: The network; its classifier and ``num_batches_tracked`` may be missing in the file.
             If it has an attribute ``vocabulary`` (a text), the file's metadata must have the same.
         prefix: What stands before the backbone's names in the file; None: found by coverage, and
-            of several by preference (query encoder, online, ema, teacher, ...).
+            of several by preference (query encoder, online, ema, teacher, ...). If given, that
+            network is taken whatever its name and number of attention heads.
 
     Raises:
         MissingDataError: If there is no such file.

@@ -33,7 +33,9 @@ def as_mask(image):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(8, 30), st.integers(8, 30), st.integers())
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(8, 30), st.integers(8, 30), st.integers()
+)
 def test_an_image_that_is_its_mask_stays_its_mask(height, width, out_height, out_width, seed):
     scene, config = picture(height, width), identity(out_height, out_width)
     for transform in (JointEval(config), JointTrain(config)):

@@ -32,40 +32,40 @@ def test_shapes_and_types(splits):
     assert (images.shape, images.dtype) == ((16, 3, 64, 64), torch.float32)
     assert (masks.shape, masks.dtype) == ((16, 64, 64), torch.uint8)
     assert splits.test.n_opened == 0
-    assert "mIoU on 100 valid" in splits.protocol
+    assert "mIoU on 60 valid" in splits.protocol
 
 
 def test_every_split_shows_every_class_and_train_is_balanced(splits):
     for split in (splits.train, splits.valid, splits.test.open("test")):
         assert torch.unique(split.targets).tolist() == list(range(6))
-        assert 0.85 < float((split.targets == 0).float().mean()) < 0.95
+        assert 0.75 < float((split.targets == 0).float().mean()) < 0.85
     shown = torch.stack([(splits.train.targets == label).any(2).any(1) for label in range(1, 6)])
-    assert bool((shown.sum(dim=1) >= 15).all())
+    assert bool((shown.sum(dim=1) >= 20).all())
 
 
 def test_no_digit_is_drawn_twice_across_the_splits_and_pretraining():
     _, digits = read_digits()
-    pairs = scenes._downstream_pairs(digits)
-    used = [index for part in pairs.values() for pair in part for index in pair]
-    assert len(used) == len(set(used)) == 2 * (48 + 100 + 200)
+    canvases = scenes._downstream_canvases(digits)
+    used = [index for part in canvases.values() for canvas in part for index in canvas]
+    assert len(used) == len(set(used)) == 4 * (48 + 60 + 100)
     assert bool((digits[used] < 5).all())  # pretraining draws 5 to 9
-    drawn = torch.bincount(digits[[i for pair in pairs["train"] for i in pair]])
-    assert drawn.tolist() == pytest.approx([19.2] * 5, abs=1)
+    drawn = torch.bincount(digits[[i for canvas in canvases["train"] for i in canvas]])
+    assert drawn.tolist() == pytest.approx([38.4] * 5, abs=1)
 
 
 def test_masks_are_where_the_strokes_are():
     """The same canvas is drawn with and without ink: only strokes differ."""
     pixels, _ = read_digits()
-    blank = torch.zeros(2, 64, dtype=torch.uint8)
-    for index in range(0, 40, 2):
+    blank = torch.zeros(4, 64, dtype=torch.uint8)
+    for index in range(0, 80, 4):
         options = {"side": 64, "n_bars": 2, "name": str(index)}
-        inked = draw_scene(pixels[[index, index + 1]], [1, 2], **options)
-        empty = draw_scene(blank, [1, 2], **options)
+        inked = draw_scene(pixels[index : index + 4], [1, 2, 3, 4], **options)
+        empty = draw_scene(blank, [1, 2, 3, 4], **options)
         changed = (inked.image.int() - empty.image.int()).abs().amax(dim=0)
         assert int(empty.mask.max()) == 0
         stroke = inked.mask > 0
         assert float(changed[stroke].float().mean()) > 5 * float(changed[~stroke].float().mean())
-        for label in (1, 2):
+        for label in (1, 2, 3, 4):
             rows, columns = torch.nonzero(inked.mask == label, as_tuple=True)
             extent = max(int(rows.max() - rows.min()), int(columns.max() - columns.min()))
             assert 15 <= extent < 31  # a digit of 22 to 31 pixels, its margins without ink
@@ -86,10 +86,10 @@ def test_a_solid_digit_is_masked_as_a_square_of_its_own_colour():
 def test_a_scene_depends_on_its_name_alone():
     pixels, _ = read_digits()
     torch.manual_seed(0)
-    first = draw_scene(pixels[:2], [1, 2], side=64, n_bars=2, name="a")
+    first = draw_scene(pixels[:4], [1, 2, 3, 4], side=64, n_bars=2, name="a")
     torch.manual_seed(1)
-    again = draw_scene(pixels[:2], [1, 2], side=64, n_bars=2, name="a")
-    other = draw_scene(pixels[:2], [1, 2], side=64, n_bars=2, name="b")
+    again = draw_scene(pixels[:4], [1, 2, 3, 4], side=64, n_bars=2, name="a")
+    other = draw_scene(pixels[:4], [1, 2, 3, 4], side=64, n_bars=2, name="b")
     assert torch.equal(first.image, again.image)
     assert torch.equal(first.mask, again.mask)
     assert not torch.equal(first.image, other.image)
@@ -141,10 +141,10 @@ def test_the_gradient_by_the_logits_is_the_energy(splits):
 
 
 def test_an_empty_head_looks_converged_by_the_plain_energy_only(splits):
-    """The reason for a class-balanced energy: nine pixels of ten are background."""
+    """The reason for a class-balanced energy: four pixels of five are background."""
     masks = splits.train.targets
     logits = torch.zeros(len(masks), 6, 64, 64)
     logits[:, 0] = 4.0  # says background everywhere
     norms = residual_norms(splits.task.residual(logits, masks))
-    assert float(mean_energy(norms, splits.task.labelled(masks))) < 0.3
+    assert float(mean_energy(norms, splits.task.labelled(masks))) < 0.4
     assert float(class_balanced_energy(norms, masks.long())) > 1.0

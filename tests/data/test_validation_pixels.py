@@ -38,5 +38,5 @@ def test_a_split_without_a_labelled_pixel_is_named(part):
 
 
 def test_one_class_is_not_enough():
-    with pytest.raises(DataError, match="One class only: .*'cat'"):
+    with pytest.raises(DataError, match=r"One class only: .*'cat'"):
         validate_pixels(counts(train=[0, 4, 0], valid=[0, 1, 0], test=[0, 1, 0]), NAMES)

@@ -81,3 +81,12 @@ def test_a_small_head_has_no_normalisation_and_treats_images_alone():
     assert not any(isinstance(m, torch.nn.BatchNorm2d | torch.nn.Dropout) for m in head.modules())
     maps = torch.randn(3, 4, 8, 8)
     torch.testing.assert_close(head(maps)[1:2], head(maps[1:2]))
+
+
+def test_a_small_head_keeps_the_scale_of_maps_and_starts_undecided():
+    torch.manual_seed(0)
+    head, maps = AsppHead(64, 3, aspp_for((16, 16))), torch.randn(4, 64, 16, 16).relu()
+    with torch.no_grad():
+        assert 0.3 < float(torch.nn.Sequential(*list(head)[:-1])(maps).std()) < 3.0
+        probs = torch.softmax(head(3.0 * maps), dim=1)
+    assert 0.2 < float(probs.min()) <= float(probs.max()) < 0.5

@@ -195,7 +195,7 @@ REFUSED = {
     "overlapping offsets": "is truncated or damaged",
     "huge shape": "is truncated or damaged",
     "no dtype": "is truncated or damaged",
-    "endless": "nested more than 32 deep",
+    "endless": "has dicts nested more than 32 deep",
     "twice": "two tensors called 'a.b'",
     "cut torch": "is truncated",
     "cut legacy": "is truncated or damaged",
@@ -212,8 +212,7 @@ def test_refusals_each_with_its_own_message(
     write(kind, file, state)
     with pytest.raises(CheckpointError, match=REFUSED[kind]) as told:
         read_tensors(file)
-    if kind not in ("endless", "twice"):
-        assert str(file) in str(told.value)
+    assert str(file) in str(told.value)
     assert not Harm.ran
 
 

@@ -7,8 +7,11 @@ from torch import Tensor
 
 from energytune.data.molecule_arrays import MoleculeArrays, MoleculeGraph, PaddedShape
 from energytune.errors import CutError
+from energytune.models.assemble import build_model
+from energytune.models.backbone import create_backbone
 from energytune.models.cut import CutsItself
 from energytune.models.gcn import ATOM_CATEGORIES, GCN
+from energytune.tasks import MultiLabel
 
 DEPTHS = (1, 2, 3, 4)
 
@@ -127,3 +130,28 @@ def test_it_says_that_it_cuts_itself() -> None:
     net = make(True)
     assert isinstance(net, CutsItself)
     assert net.n_blocks == 4
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, 5])
+@pytest.mark.parametrize("share_prefix", [True, False])
+def test_task_models_are_built_with_any_tail(x: Tensor, depth: int, share_prefix: bool) -> None:
+    backbone = create_backbone("gcn-small", weights="none")
+    model = build_model(
+        backbone,
+        head_arch="linear",
+        n_outputs=12,
+        reinit_depth=depth,
+        seed=3,
+        share_prefix=share_prefix,
+    )
+    assert backbone.max_reinit_depth == 5
+    z = model.features(x)
+    assert torch.equal(model.from_features(z), model(x))
+    assert z.shape == ((4, 64) if depth == 0 else (4, 10, 64 + x.shape[2] - 9))
+    targets = torch.full((4, 12), torch.nan)
+    targets[0, 0], targets[2, 5] = 1.0, 0.0
+    model.set_probe_mode(True)
+    loss = MultiLabel(12).loss(model.from_features(z.detach()), targets)
+    gradients = torch.autograd.grad(loss, model.head_side_parameters())
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    assert len(gradients) == 2 + 2 * depth

@@ -53,5 +53,5 @@ def test_upsampling_equals_torchvisions():
 
 
 def test_unknown_head():
-    with pytest.raises(UnknownNameError, match="'asp'.*'aspp'"):
+    with pytest.raises(UnknownNameError, match=r"'asp'.*'aspp'"):
         make("asp")
