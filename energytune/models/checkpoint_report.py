@@ -79,10 +79,11 @@ def ambiguous_text(path: Path, best: Match, rivals: Sequence[Match]) -> str:
         rivals: The others.
     """
     prefixes = [repr(match.prefix) for match in (best, *rivals)]
+    first = best.prefix or "''"
     return (
         f"The checkpoint {str(path)!r} holds {len(prefixes)} networks that all fit the backbone "
-        f"and differ: {_some(prefixes)}. Say which one: in Python, load_checkpoint(..., "
-        f"prefix={prefixes[0]}); or save that one alone to a file of its own."
+        f"and differ: {_some(prefixes)}. Say which one, as in --checkpoint-prefix "
+        f"{first}; or save that one alone to a file of its own."
     )
 
 

@@ -48,6 +48,8 @@ class FakeResult:
     interrupted: bool = False
     n_duplicates: int = 1
     end_reason: str = "5 trials"
+    metric: str = "accuracy"
+    score_name: str = "accuracy"
     out: Path = Path("/runs/digits one")
 
 

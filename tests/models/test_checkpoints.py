@@ -32,7 +32,7 @@ def test_a_momentum_encoder_is_taken_only_when_asked_for(tmp_path: Path) -> None
     content = {"state_dict": under("module.encoder_k.", source.state_dict())}
     text = refused(tmp_path, content, target)
     assert "momentum or target network" in text
-    assert "prefix='state_dict.module.encoder_k.'" in text
+    assert "--checkpoint-prefix state_dict.module.encoder_k." in text
     info = load_checkpoint(tmp_path / "checkpoint.pth", target, "state_dict.module.encoder_k")
     assert info.n_loaded == info.n_total
     assert weights_sha256(target) == weights_sha256(source)
