@@ -42,9 +42,12 @@ def run_arms(
     return sorted(results, key=lambda result: (result.seed, order[result.arm]))
 
 
-def run_seeds(settings: Settings, work: SeedWork) -> list[dict[str, Any]]:
-    """Returns the rows of ``work`` for all seeds, by seed."""
-    jobs = [(work, settings, seed) for seed in range(settings.n_seeds)]
+def run_seeds(
+    settings: Settings, work: SeedWork, *, n_seeds: int | None = None
+) -> list[dict[str, Any]]:
+    """Returns the rows of ``work`` for all seeds, or for the first ``n_seeds``, by seed."""
+    seeds = range(settings.n_seeds if n_seeds is None else n_seeds)
+    jobs = [(work, settings, seed) for seed in seeds]
     rows = [row for found in _each(_rows_of_seed, jobs, settings.jobs) for row in found]
     return sorted(rows, key=lambda row: int(row["seed"]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -33,6 +33,8 @@ class Size:
         tau_max: Longest probe; None is the space's.
         ft_epochs: Finetuning epochs; None is the space's.
         n_kernel_seeds: Seeds of the kernel's drift, which costs the most.
+        n_kernel_samples: Training samples between which the kernel is computed; the paper's 50
+            where that ends within minutes.
     """
 
     n_seeds: int = 5
@@ -40,14 +42,15 @@ class Size:
     tau_max: int | None = None
     ft_epochs: int | None = None
     n_kernel_seeds: int = 5
+    n_kernel_samples: int = 50
 
 
 EMBEDDED: dict[str, Size] = {
     "digits": Size(n_seeds=10, n_taus=13),
     "digits-rotated": Size(n_seeds=10, n_taus=13),
     "digits-same": Size(n_seeds=5, n_taus=9),
-    "molecules": Size(),
-    "digit-scenes": Size(),
+    "molecules": Size(n_kernel_samples=16),
+    "digit-scenes": Size(n_kernel_samples=6),
 }
 """The tasks that need nothing on disk, sized to end within minutes on two cores."""
 
@@ -74,6 +77,8 @@ class Settings:
         use_gpu: Whether the first GPU computes.
         pretraining: The paper's name of the pretraining, to find its printed numbers.
         fresh: Whether results of earlier runs are computed again.
+        n_kernel_seeds: Seeds of the kernel's drift, at most ``n_seeds``.
+        n_kernel_samples: Samples of the kernel.
     """
 
     dataset: str
@@ -92,6 +97,8 @@ class Settings:
     use_gpu: bool = False
     pretraining: str = ""
     fresh: bool = False
+    n_kernel_seeds: int = 5
+    n_kernel_samples: int = 50
 
     @property
     def taus(self) -> tuple[int, ...]:
@@ -196,6 +203,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--taus", type=int, help="number of taus of a sweep; default: by the dataset")
     add("--tau-max", type=int, help="longest probe; default: the space's")
     add("--ft-epochs", type=int, help="finetuning epochs; default: the space's")
+    add("--kernel-samples", type=int, help="samples of the kernel; default: 50, fewer by dataset")
     add("--ft-lr", type=float, help="peak finetuning rate; default: the space's baseline")
     add("--patience", type=float, help="share of epochs without a new best that end a finetune; "
         "default: none, every finetune has the same number of epochs")  # fmt: skip
@@ -237,6 +245,8 @@ def _settings(name: str, options: argparse.Namespace) -> Settings:
         use_gpu=options.gpu,
         pretraining=options.pretraining,
         fresh=options.fresh,
+        n_kernel_seeds=min(size.n_kernel_seeds, options.seeds or size.n_seeds),
+        n_kernel_samples=options.kernel_samples or size.n_kernel_samples,
     )
 
 
@@ -256,8 +266,3 @@ def _space(name: str, size: Size, options: argparse.Namespace) -> SearchSpace:
             "finetune": space.finetune.model_copy(update=finetune),
         }
     )
-
-
-def with_seeds(settings: Settings, n_seeds: int) -> Settings:
-    """Returns the settings with at most so many seeds."""
-    return replace(settings, n_seeds=min(n_seeds, settings.n_seeds))

@@ -73,7 +73,9 @@ def print_comparison(console: Console, summary: Summary) -> None:
         if c.deviations is not None and not c.is_winner
     ]
     if sizes:
-        console.print(f"In seed deviations of the test {summary.result.score_name}: {', '.join(sizes)}")
+        console.print(
+            f"In seed deviations of the test {summary.result.score_name}: {', '.join(sizes)}"
+        )
 
 
 def difference_text(

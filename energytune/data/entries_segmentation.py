@@ -14,7 +14,7 @@ ENTRIES: tuple[DatasetEntry, ...] = (
         description="Strokes of digits 0 to 4 on textured canvases, 64 x 64, pixel by pixel; "
         "backbone pretrained on which digit of 5 to 9 is shown.",
         n_classes=6,
-        sizes="48 train, 100 valid, 200 test",
+        sizes="48 train, 60 valid, 100 test",
         backbone="scene-resnet",
         space="scenes",
         family="scenes",

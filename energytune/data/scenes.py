@@ -37,7 +37,7 @@ _SPLIT_SEED = 0
 _N_DIGITS = 4  # on a canvas
 _SIDE = 64  # of a canvas in pixels; pretraining sees one half as large
 _N_BARS = 2  # on a canvas
-_MEAN, _STD = 0.38, 0.16  # of all channels, scaled to [0, 1], in round numbers
+_MEAN, _STD = 0.38, 0.16  # about those of all channels, scaled to [0, 1]
 _TRANSFORM_ID = "scenes-1"
 
 

@@ -15,7 +15,6 @@ from energytune.trial import TrialRecord
 __all__ = ["plot_curves", "plot_energy", "plot_energy_map", "plot_tau"]
 
 
-
 def plot_tau(records: Sequence[TrialRecord], *, score: str = "accuracy") -> Figure:
     """Plots the finetuned validation accuracy against tau, on a log axis that has 0.
 

@@ -141,9 +141,7 @@ def _write_environment(folder: Path, pinned: Sequence[str]) -> dict[str, str]:
     return {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}
 
 
-def _signature(
-    input_shape: Sequence[int], spec: Mapping[str, Any], metric: str
-) -> ModelSignature:
+def _signature(input_shape: Sequence[int], spec: Mapping[str, Any], metric: str) -> ModelSignature:
     n_outputs, pixels = int(spec["n_outputs"]), tuple(spec.get("output_size") or ())
     label = (-1, n_outputs) if metric == "roc_auc" else (-1, *pixels)
     return ModelSignature(

@@ -85,7 +85,6 @@ def unreadable_image(tmp_path: Path) -> list[str]:
 def test_one_message_that_names_the_place(
     make: Callable[[Path], list[str]], told: tuple[str, ...], tmp_path: Path
 ) -> None:
-    pytest.importorskip("rdkit")
     options = make(tmp_path)
     backbone = ["--backbone", "gcn-small" if "csv:" in options[1] else "test_resnet.r160_in1k"]
     command = ["probe", *options, *backbone, "--weights", "none", "--tau-max", "1", "--no-track"]

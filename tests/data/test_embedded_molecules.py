@@ -24,8 +24,6 @@ from energytune.data.pretraining import pretraining_set
 from energytune.data.smiles import murcko_scaffold, parse_smiles, quiet_rdkit, rdkit_version
 from energytune.errors import MissingDataError
 
-pytest.importorskip("rdkit")
-
 TEXTS_SHA256 = "47e511514a372abb1fc06788ec07d9ac9dd69a96dc80c4b3034f8f2ad8c3f0b4"
 SMILES_SHA256 = "517af44dfa2eb08904e0cfc95c82c3d8b60be3e6dc4bc8f40bc7bae51a7837ad"
 

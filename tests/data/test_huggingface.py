@@ -3,6 +3,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +12,6 @@ from energytune.data import dataset_status, get_dataset, huggingface
 from energytune.errors import ConfigError, DataError, MissingDataError
 from tests.data.image_files import Watch, load, pixels, rows, save_image, sizes, write_folder
 
-datasets = pytest.importorskip("datasets", reason="pip install 'energytune[hf]'")
 NAMES = ("ant", "bee", "cow")
 
 

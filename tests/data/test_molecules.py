@@ -16,8 +16,6 @@ from energytune.errors import ConfigError, DataError, MissingDataError
 from energytune.progress import Advance
 from energytune.tasks import MultiLabel
 
-pytest.importorskip("rdkit")
-
 N = 40
 RINGS = [f"C1{'C' * (1 + i)}C1" for i in range(N)]
 """Forty scaffolds."""

@@ -159,7 +159,6 @@ def test_a_truncated_archive_is_told(folder: Path) -> None:
 
 
 def test_without_a_split_the_scaffolds_are_split(folder: Path) -> None:
-    pytest.importorskip("rdkit")
     shutil.rmtree(folder / "split")
     with pytest.raises(DataError, match=r"The scaffold split of .* leaves train and valid empty"):
         read_ogb_folder(folder)  # chains have no scaffold

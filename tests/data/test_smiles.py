@@ -16,8 +16,6 @@ from energytune.data.smiles import (
 )
 from energytune.errors import MissingDataError
 
-pytest.importorskip("rdkit")
-
 CARBON_H3 = [5, 0, 4, 5, 3, 0, 2, 0, 0]
 CARBON_SP2 = [5, 0, 3, 5, 0, 0, 1, 0, 0]
 OXYGEN_DOUBLE = [7, 0, 1, 5, 0, 0, 1, 0, 0]

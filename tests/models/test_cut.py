@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from energytune.errors import CutError
 from energytune.models.cut import Cut, SequentialCut
 from energytune.models.cut_plan import CutPlanner
-from energytune.models.hook_cut import HookCut
 from energytune.models.embedded import EMBEDDED_BACKBONES
+from energytune.models.hook_cut import HookCut
 
 NETS = {
     "resnet18": (64, {"drop_path_rate": 0.5}),
