@@ -59,7 +59,7 @@ def commented(section: str) -> dict[str, str]:
 
 def test_every_import_of_the_package_is_declared() -> None:
     declared = {normal(name) for name in PROJECT["dependencies"]}
-    extras = {name: wanted for name, wanted in PROJECT["optional-dependencies"].items()}
+    extras = PROJECT["optional-dependencies"]
     declared |= {normal(name) for extra in USER_EXTRAS for name in extras[extra]}
     for path in (ROOT / "energytune").rglob("*.py"):
         assert distributions_imported(path) <= declared, path.relative_to(ROOT)

@@ -12,31 +12,36 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
 
 from benchmarks.paper.arms import Arm, ArmResult, run_arm
 from benchmarks.paper.settings import Settings, bench_of
+from energytune.models import TaskModel
 from energytune.paths import CACHE_ADVICE, atomic_file
 from energytune.training.features import content_key
 from energytune.trial.bench import Bench
 
-__all__ = ["kept", "run_arms", "run_seeds"]
+__all__ = ["final_state", "kept", "run_arms", "run_seeds"]
 
 _REVISION = 1
 """Raise it when the engine measures something else: what is kept then counts no more."""
+
+_LARGEST_STATE = 16 << 20
+"""Bytes up to which the weights after the last epoch are kept as well, for exchanging them."""
 
 SeedWork = Callable[[Settings, int], list[dict[str, Any]]]
 """Returns the rows of one seed; a function of a module, for it travels to other processes."""
 
 
-def run_arms(
-    settings: Settings, arms: Sequence[Arm], *, keep_samples: bool = False
-) -> list[ArmResult]:
+def run_arms(settings: Settings, arms: Sequence[Arm]) -> list[ArmResult]:
     """Returns the results of all arms and seeds, by seed, then in the order of the arms."""
-    jobs = [(settings, tuple(arms), seed, keep_samples) for seed in range(settings.n_seeds)]
+    jobs = [(settings, tuple(arms), seed) for seed in range(settings.n_seeds)]
     results = [result for found in _each(_arms_of_seed, jobs, settings.jobs) for result in found]
     order = {arm: i for i, arm in enumerate(arms)}
     return sorted(results, key=lambda result: (result.seed, order[result.arm]))
@@ -64,6 +69,22 @@ def kept(
         parts: What else it depends on, as JSON values.
         make: Returns a JSON value.
     """
+    path = _path(settings, bench, kind, parts)
+    if path.exists() and not settings.fresh:
+        return json.loads(path.read_text())
+    value = make()
+    with atomic_file(path, CACHE_ADVICE) as file:
+        file.write(json.dumps(value).encode())
+    return value
+
+
+def final_state(settings: Settings, bench: Bench, arm: Arm, seed: int) -> dict[str, Tensor] | None:
+    """Returns the weights of an arm after its last epoch; None if no run has kept them."""
+    path = _path(settings, bench, "arm", _arm_parts(arm, seed)).with_suffix(".safetensors")
+    return load_file(path) if path.exists() and not settings.fresh else None
+
+
+def _path(settings: Settings, bench: Bench, kind: str, parts: dict[str, Any]) -> Path:
     key = content_key(
         kind=f"paper {kind}",
         revision=_REVISION,
@@ -77,27 +98,36 @@ def kept(
         torch=torch.__version__,
         **parts,
     )
-    path = settings.cache / "paper" / f"{key}.json"
-    if path.exists() and not settings.fresh:
-        return json.loads(path.read_text())
-    value = make()
-    with atomic_file(path, CACHE_ADVICE) as file:
-        file.write(json.dumps(value).encode())
-    return value
+    return settings.cache / "paper" / f"{key}.json"
 
 
-def _arms_of_seed(
-    settings: Settings, arms: Sequence[Arm], seed: int, keep_samples: bool
-) -> list[ArmResult]:
+def _arm_parts(arm: Arm, seed: int) -> dict[str, Any]:
+    return {"arm": asdict(arm), "seed": seed, "samples": False}
+
+
+def _arms_of_seed(settings: Settings, arms: Sequence[Arm], seed: int) -> list[ArmResult]:
     bench = bench_of(settings, seed)
     results = []
     for arm in sorted(arms, key=lambda arm: arm.tau):  # each probe goes on from the last one
-        parts = {"arm": asdict(arm), "seed": seed, "samples": keep_samples}
-        found = kept(settings, bench, "arm", parts, lambda arm=arm: asdict(
-            run_arm(bench, arm, seed, keep_samples=keep_samples)
-        ))  # fmt: skip
-        results.append(_result(found))
+        parts = _arm_parts(arm, seed)
+        path = _path(settings, bench, "arm", parts).with_suffix(".safetensors")
+
+        def run(arm: Arm = arm, path: Path = path) -> dict[str, Any]:
+            def keep(epoch: int, model: TaskModel) -> None:
+                if epoch == bench.spec.finetune.epochs:
+                    _keep_state(path, model)
+
+            return asdict(run_arm(bench, arm, seed, watch=keep))
+
+        results.append(_result(kept(settings, bench, "arm", parts, run)))
     return results
+
+
+def _keep_state(path: Path, model: TaskModel) -> None:
+    state = {name: value.cpu().contiguous() for name, value in model.state_dict().items()}
+    if sum(value.nbytes for value in state.values()) <= _LARGEST_STATE:
+        with atomic_file(path, CACHE_ADVICE) as file:
+            file.write(save(state))
 
 
 def _rows_of_seed(work: SeedWork, settings: Settings, seed: int) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from benchmarks.paper.arms import Arm, run_arm
-from benchmarks.paper.compute import kept, run_seeds
+from benchmarks.paper.compute import final_state, kept, run_seeds
 from benchmarks.paper.drawing import new_figure
 from benchmarks.paper.experiment import main
 from benchmarks.paper.output import paths, print_table, write_results
@@ -37,26 +37,31 @@ N_STRONG = 2
 State = dict[str, Tensor]
 
 
-def final_states(settings: Settings, bench: Bench, seed: int) -> tuple[TaskModel, dict[int, State]]:
-    """Returns a model to load states into, and tau -> weights after the last epoch.
+def final_states(settings: Settings, bench: Bench, seed: int) -> dict[int, State]:
+    """Returns tau -> weights after the last epoch; those that a sweep has kept are taken.
 
     Raises:
         TrialFailure: If a finetune diverged.
     """
     states: dict[int, State] = {}
-    last: list[TaskModel] = []
     for tau in some_of(settings.taus, N_SWAPPED):
-
-        def keep(epoch: int, model: TaskModel, tau: int = tau) -> None:
-            if epoch == bench.spec.finetune.epochs:
-                states[tau] = {k: v.detach().clone() for k, v in model.state_dict().items()}
-                last[:] = [model]
-
         arm = Arm(tau, settings.ft_lr, settings.head_arch)
-        result = run_arm(bench, arm, seed, watch=keep)
-        if result.failure or tau not in states:
-            raise TrialFailure(result.failure or "Finetuning ended early: run without --patience.")
-    return last[0], states
+        state = final_state(settings, bench, arm, seed)
+        states[tau] = _trained(bench, arm, seed) if state is None else state
+    return states
+
+
+def _trained(bench: Bench, arm: Arm, seed: int) -> State:
+    state: State = {}
+
+    def keep(epoch: int, model: TaskModel) -> None:
+        if epoch == bench.spec.finetune.epochs:
+            state.update({k: v.detach().clone() for k, v in model.state_dict().items()})
+
+    result = run_arm(bench, arm, seed, watch=keep)
+    if result.failure or not state:
+        raise TrialFailure(result.failure or "Finetuning ended early: run without --patience.")
+    return state
 
 
 def swapped_scores(
@@ -92,7 +97,8 @@ def swapped_seed(settings: Settings, seed: int) -> list[dict[str, Any]]:
 
     def swap() -> list[dict[str, Any]]:
         try:
-            return swapped_scores(bench, *final_states(settings, bench, seed))
+            model = bench.model(Arm(0, settings.ft_lr, settings.head_arch).recipe(), seed)
+            return swapped_scores(bench, model, final_states(settings, bench, seed))
         except TrialFailure as failure:
             print(f"  seed {seed}: {failure}")
             return []

@@ -42,7 +42,8 @@ def write_results(
         experiment: Name of the experiment.
         rows: One a seed and setting.
         summary: Means and differences over seeds with their intervals.
-        wall_s: Seconds it took, with what was already there.
+        wall_s: Seconds it took now, when some of it may have been there already. Beside it,
+            ``arms_s`` sums up what the runs of these rows took when they were computed.
         metric: What scores measure, such as ``"accuracy"``.
         more: Further JSON values.
     """
@@ -60,7 +61,10 @@ def write_results(
         "jobs": settings.jobs,
         "threads": settings.n_threads,
     }
-    head = metadata(settings=told, metric=metric, wall_s=round(wall_s, 1), **more)
+    spent = math.fsum(float(row.get("seconds", 0.0)) for row in rows)
+    head = metadata(
+        settings=told, metric=metric, wall_s=round(wall_s, 1), arms_s=round(spent, 1), **more
+    )
     write_json(files["json"], head)
     print(f"  {files['rows']}")
 

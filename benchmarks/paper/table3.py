@@ -4,7 +4,7 @@
     python -m benchmarks.paper.table3 --dataset domainnet-sketch-paper --pretraining 7
 
 All head sides are probed to tau_max, then everything is finetuned. Depth 1, 2 and 3 are the
-paper's L4.3, L4.2 and L4.1. Features are compared at each arm's own cut, so their distances are no
+paper's L4.3, L4.2 and L4.1; the task's search space says how deep it goes. Features are compared at each arm's own cut, so their distances are no
 ladder over depths. ``--pretraining`` takes the number of the printed table (5 to 8), whose titles
 are lost in the text that we have.
 """
@@ -39,7 +39,8 @@ def arms(settings: Settings) -> dict[str, Arm]:
     heads = head_pair(settings)
     if heads is not None and heads[1] != head:
         named[STRONG] = Arm(tau, rate, heads[1])
-    deepest = min(_DEEPEST, bench_of(settings, 0).backbone.max_reinit_depth)
+    possible = bench_of(settings, 0).backbone.max_reinit_depth
+    deepest = min(_DEEPEST, possible, settings.space.reinit_depth.high)
     for depth in range(1, deepest + 1):
         named[reinit(depth)] = Arm(tau, rate, head, reinit_depth=depth)
     return named

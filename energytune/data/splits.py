@@ -79,12 +79,12 @@ class TensorSplit:
                 f"{tuple(images.shape)} and targets of shape {tuple(targets.shape)}."
             )
         self.images = images.to(torch.float32).contiguous()
-        kept = targets.is_floating_point() or targets.dtype == torch.uint8
+        kept = targets.is_floating_point() or (targets.dtype == torch.uint8 and targets.ndim > 1)
         self._targets = (targets if kept else targets.to(torch.int64)).contiguous()
 
     @property
     def targets(self) -> Tensor:
-        """Targets as given: floats and uint8 as they are, other whole numbers as int64."""
+        """Targets: floats and the bytes of pixels as given, other whole numbers as int64."""
         return self._targets
 
     def __len__(self) -> int:

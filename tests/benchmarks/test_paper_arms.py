@@ -131,7 +131,7 @@ def test_true_probability_of_labels_and_pixels() -> None:
 
 
 def test_a_swap_with_itself_is_the_models_own_score(settings: Settings, bench: Bench) -> None:
-    model, states = final_states(settings, bench, seed=0)
+    model, states = bench.model(Arm(0, RATE).recipe(), seed=0), final_states(settings, bench, 0)
     rows = swapped_scores(bench, model, states)
     assert len(rows) == len(states) ** 2
     for tau in states:

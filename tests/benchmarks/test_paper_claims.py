@@ -163,7 +163,7 @@ def test_kernel() -> None:
 def test_swap(strange: float, expected: str) -> None:
     rows = [
         {"seed": seed, "backbone_tau": b, "head_tau": h}
-        | {"valid": 0.9 + 0.001 * seed if b == h or b > 1 else strange}
+        | {"valid": (0.9 if b == h or b > 1 else strange) + 0.001 * seed}
         for seed in range(N_SEEDS)
         for b in TAUS
         for h in TAUS

@@ -58,7 +58,7 @@ def test_rotated_parts_are_disjoint_and_pretraining_never_sees_the_downstream_cl
     parts = [splits.train.images, splits.valid.images, splits.test.open("test").images]
     rows = {tuple(row) for part in parts for row in part.tolist()}
     assert len(rows) == 537
-    assert pretrain.n_classes == 7
+    assert pretrain.task.n_outputs == 7
 
 
 def test_changed_images_are_the_same_digits():
@@ -105,7 +105,7 @@ def test_pretraining_tasks():
     digits, same = pretraining_set("digits"), pretraining_set("digits-same")
     assert torch.equal(digits.images, same.images)
     assert torch.equal(digits.targets, same.targets % 2)
-    assert (digits.n_classes, same.n_classes) == (2, 10)
+    assert (digits.task.n_outputs, same.task.n_outputs) == (2, 10)
     assert digits.fingerprint != same.fingerprint
     config = digits.config
     assert (config.epochs, config.lr, config.momentum) == (40, 0.05, 0.9)

@@ -145,3 +145,11 @@ def test_ids_tell_transforms_apart():
         )
     }
     assert len(ids) == 6
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "F"])
+def test_images_of_more_than_8_bits_are_refused(mode):
+    """Pillow would turn all but the darkest pixels white."""
+    image = Image.new(mode, (20, 20))
+    with pytest.raises(DataError, match=f"mode '{mode}'.*8 bits"):
+        EvalTransform(InputConfig(size=(3, 16, 16)))(image, random.Random(0))
