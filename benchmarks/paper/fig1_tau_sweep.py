@@ -2,8 +2,8 @@
 
     python -m benchmarks.paper.fig1_tau_sweep
 
-The dashed line is the score at the end of probing, on the training set: where it converges, the
-energy is gone. Whether an interior tau beats both ends is told by paired differences: for each
+Beside it are HP-train-acc and AIE at the end of probing: where they converge, the energy is gone.
+Whether an interior tau beats both ends is told by paired differences: for each
 seed the tau is chosen by the validation scores of the other seeds.
 """
 

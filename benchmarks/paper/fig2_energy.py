@@ -118,7 +118,8 @@ def draw(settings: Settings, swept: list[Row], p0: list[Row], rows: list[Row]) -
     samples.set_ylabel("p0[y], sorted")
     epoch_axis(pull)
     pull.set_ylabel("mean of ||dL/dz||")
-    for axes in (energy, samples, pull):
+    pull.set_yscale("log")
+    for axes in (energy, pull):  # the lines of the middle are those of the right
         axes.legend(fontsize=8)
     save_figure(figure, paths(settings, "fig2_energy")["figure"])
 

@@ -31,6 +31,7 @@ from energytune.models.embedded import EMBEDDED_BACKBONES
 from energytune.models.hook_cut import HookCut
 from energytune.models.networks import FlatOutput
 from energytune.models.sources import all_names, named_source, own_source
+from energytune.models.spatial_timm import check_maps
 from energytune.models.torchvision_backbones import PREFIX
 from energytune.models.verify_cut import check_ties
 
@@ -209,6 +210,9 @@ def _featured(
     module: nn.Module, input_shape: tuple[int, ...], label: str, spatial: bool
 ) -> tuple[nn.Module, int, tuple[int, int] | None]:
     """Returns the module, made to return vectors or maps, D, and the size of maps."""
+    if spatial:
+        n_features, height, width = check_maps(module, input_shape, label)
+        return module, n_features, (height, width)
     try:
         output = module(torch.zeros(2, *input_shape))
     except (AssertionError, RuntimeError, ValueError, TypeError, IndexError) as failure:
@@ -221,14 +225,6 @@ def _featured(
             f"Backbone {label!r} must return one tensor (N, D) of features, or (N, ...), which is "
             f"flattened; for N = 2 it returned {what}."
         )
-    if spatial:
-        if output.ndim != 4:
-            raise ConfigError(
-                f"Backbone {label!r} must give maps of features (N, D, h, w) for one target a "
-                f"pixel; for N = 2 it returned {tuple(output.shape)}. Choose a convolutional one, "
-                "for example resnet50."
-            )
-        return module, output.shape[1], (output.shape[2], output.shape[3])
     if output.ndim == 2:
         return module, output.shape[1], None
     return FlatOutput(module).eval(), output.flatten(1).shape[1], None

@@ -97,7 +97,10 @@ def write_duplicate(trial: Trial, job: Job, original: int, reason: str) -> None:
 
 def write_probe(trial: Trial, event: ProbeDone) -> None:
     """Stores what probing has seen; the pruner reads it."""
-    snapshots = [dict(vars(snapshot)) for snapshot in event.snapshots]
+    snapshots = [
+        {name: value for name, value in vars(snapshot).items() if value is not None}
+        for snapshot in event.snapshots
+    ]
     trial.set_user_attr("snapshots", snapshots)
     trial.set_user_attr("hp", snapshots[-1] if snapshots else {})
 

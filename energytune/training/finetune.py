@@ -25,6 +25,8 @@ from energytune.training.sgd import Sgd
 __all__ = ["Finetuner"]
 
 _EVAL_BATCH = 1024
+_EVAL_ELEMENTS = 1 << 24
+"""Numbers in the inputs of one forward pass of the evaluation: 111 images of 224 x 224 pixels."""
 
 
 class Finetuner:
@@ -72,6 +74,8 @@ class Finetuner:
             momentum=config.momentum,
             weight_decay=config.weight_decay,
         )
+        one_input, _ = next(iter(valid.batches(1, order=torch.tensor([0]))))
+        self._eval_batch = max(1, min(_EVAL_BATCH, _EVAL_ELEMENTS // max(1, one_input.numel())))
         n_used = len(epoch_order(len(train), seed, "finetune", 1, config.batch_size))
         self._n_steps = math.ceil(n_used / config.batch_size)
 
@@ -86,7 +90,7 @@ class Finetuner:
             train_loss, train_acc = self._train_one_epoch()
             self.model.eval()
             outcome = evaluate(
-                self.model, self._valid.batches(_EVAL_BATCH), self._task, self._device
+                self.model, self._valid.batches(self._eval_batch), self._task, self._device
             )
             if not (math.isfinite(train_loss) and math.isfinite(outcome.loss)):
                 raise TrialFailure(

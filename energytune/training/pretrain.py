@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from energytune.data import PretrainSet, pretraining_set
 from energytune.models import SPATIAL_BACKBONES, create_backbone
+from energytune.models.checkpoint_write import checkpoint_bytes
 from energytune.paths import CACHE_ADVICE, atomic_file
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.seeds import derive_seed
@@ -81,7 +81,7 @@ def pretrain_embedded(
                 step += 1
             advance(1)
     with atomic_file(path, CACHE_ADVICE) as file:
-        file.write(save(module.state_dict(), metadata=_metadata(module)))
+        file.write(checkpoint_bytes(module.state_dict(), _metadata(module)))
     return path
 
 

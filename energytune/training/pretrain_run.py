@@ -8,13 +8,13 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from energytune.config import PretrainSettings
 from energytune.data import Splits
 from energytune.errors import ConfigError
 from energytune.models import Backbone, build_model
+from energytune.models.checkpoint_write import checkpoint_bytes
 from energytune.paths import atomic_file
 from energytune.training.finetune import Finetuner
 from energytune.training.records import FinetuneEpoch
@@ -122,7 +122,7 @@ class PretrainRun:
             OutputError: If the file can't be written.
         """
         with atomic_file(path, _ADVICE) as file:
-            file.write(save(self.weights(), metadata={"format": "pt", **metadata}))
+            file.write(checkpoint_bytes(self.weights(), {"format": "pt", **metadata}))
         self._path.unlink(missing_ok=True)
 
     def _save_state(self) -> None:

@@ -70,7 +70,7 @@ def test_the_key_is_the_same_in_another_process() -> None:
     [
         {"tau": -1},
         {"tau": 1.5},
-        {"head_arch": "aspp"},
+        {"head_arch": "conv"},
         {"label_smoothing": 1.0},
         {"label_smoothing": -0.1},
         {"label_smoothing": float("nan")},

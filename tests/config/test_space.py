@@ -50,7 +50,7 @@ def test_heads_may_be_a_bare_list() -> None:
         ("tau", {"low": 0, "high": 8.5}),
         ("head_arch", []),
         ("head_arch", ["linear", "linear"]),
-        ("head_arch", "aspp"),
+        ("head_arch", "conv"),
         ("label_smoothing", {"low": 0.0, "high": 1.0}),
         ("label_smoothing", {"low": 0.2, "high": 0.1}),
         ("label_smoothing", {"low": 0.0, "high": 0.2, "step": 0}),

@@ -17,10 +17,14 @@ from energytune.data.catalog import OPEN_DATASETS
 from energytune.data.embedded import EMBEDDED_NAMES
 from energytune.errors import UnknownNameError
 
+KINDS = {"accuracy": "classes", "roc_auc": "labels", "miou": "pixels"}
+
 
 def test_every_entry_is_complete():
     images = {"mnist", "stl10", "cifar10", "cifar100", "flowers102", "stanford-cars", "imagenet"}
-    assert set(DATASETS) >= {*EMBEDDED_NAMES, *images}
+    molecules = {"molecules", "descriptors", "moltox21", "molhiv", "molpcba"}
+    others = {*molecules, "digit-scenes", "voc2012"}
+    assert set(DATASETS) >= {*EMBEDDED_NAMES, *images, *others}
     for name, entry in DATASETS.items():
         assert entry.name == name
         assert all((entry.description, entry.sizes, entry.backbone, entry.space))
@@ -42,12 +46,13 @@ def test_unknown_names_show_near_ones(function, wrong, near):
         function(wrong)
 
 
-@pytest.mark.parametrize("name", EMBEDDED_NAMES)
+@pytest.mark.parametrize("name", [name for name, e in DATASETS.items() if e.embedded])
 def test_sizes_that_are_told_are_the_real_ones(name):
     splits = load_dataset(name)
-    real = f"{len(splits.train)} train, {len(splits.valid)} valid, {len(splits.test)} test"
+    real = f"{len(splits.train):,} train, {len(splits.valid)} valid, {len(splits.test)} test"
     assert get_dataset(name).sizes == real
-    assert get_dataset(name).n_classes == splits.task.n_classes
+    assert get_dataset(name).n_classes == splits.task.n_outputs
+    assert get_dataset(name).kind == KINDS[splits.task.metric]
 
 
 def test_status(tmp_path, stl10_root):

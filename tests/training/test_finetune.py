@@ -204,15 +204,34 @@ def test_the_training_split_is_asked_for_augmentation_and_the_validation_split_i
     splits = [Listening(split.images, split.targets) for split in (train, valid)]
     splits[0].name, splits[1].name = "train", "valid"
     for augment in (True, False):
-        calls.clear()
         config = FinetuneConfig(epochs=2, batch_size=8, augment=augment, patience=None)
-        list(Finetuner(make_model(), *splits, task, config, ft_lr=0.01, seed=0, device=CPU))
+        tuner = Finetuner(make_model(), *splits, task, config, ft_lr=0.01, seed=0, device=CPU)
+        calls.clear()  # a look at one input tells how many fit into one pass
+        list(tuner)
         assert [(name, wanted) for name, wanted, _, _ in calls] == [
             ("train", augment),
             ("valid", False),
         ] * 2
         assert calls[0][2] != calls[2][2]  # each epoch draws other augmentations
         assert calls[1][3] == -1  # the whole validation split, in order
+
+
+def test_evaluation_takes_fewer_large_inputs_at_once(make_model, task, train, valid) -> None:
+    """Where a thousand photographs would not fit into memory."""
+    sizes: list[int] = []
+
+    class Listening(TensorSplit):
+        def batches(self, batch_size, *, order=None, augment=False, seed=0):
+            sizes.append(batch_size)
+            return super().batches(batch_size, order=order, augment=augment, seed=seed)
+
+    config = FinetuneConfig(epochs=1, batch_size=8, patience=None)
+    watched = Listening(valid.images, valid.targets)
+    list(Finetuner(make_model(), train, watched, task, config, ft_lr=0.01, seed=0, device=CPU))
+    assert sizes[-1] == 1024
+    large = Listening(torch.zeros(2, 3, 513, 513), torch.zeros(2))
+    tuner = Finetuner(make_model(), train, large, task, config, ft_lr=0.01, seed=0, device=CPU)
+    assert tuner._eval_batch == (1 << 24) // (3 * 513 * 513)
 
 
 # the learning rate
