@@ -94,7 +94,7 @@ class ArmResult:
         best_feature_dot: See there.
         best_feature_norm: See there.
         seconds: Probing that was not stored, finetuning and measuring.
-        failure: Why it diverged; all numbers are then NaN.
+        failure: Why it diverged; what was to be measured afterwards is then NaN.
         p0_samples: Probability of the true answer of each labelled training sample.
         curve: One entry an epoch: train_loss, train_acc, valid_loss, valid_acc.
     """
@@ -155,17 +155,25 @@ def run_arm(
     result = ArmResult(arm=arm, seed=seed)
     try:
         model, snapshot = _probed(bench, arm, seed)
-        start = measure_start(bench, model, arm.label_smoothing, arm.ft_label_smoothing)
+        result = _after_probing(bench, model, result, snapshot, keep_samples=keep_samples)
         tuner = _tuner(bench, model, arm, seed)
         curve = _finetune(tuner, model, watch)
+        result = _after_finetuning(bench, tuner, result, curve)
     except TrialFailure as failure:
-        return replace(result, failure=str(failure), seconds=perf_counter() - started)
-    last = _adaptation(bench, model, arm.reinit_depth)
-    best = tuner.best
-    if best is None:
-        raise TrialFailure("No finetuning epoch was run; finetune.epochs must be at least 1.")
-    tuner.load_best()
-    at_best = _adaptation(bench, model, arm.reinit_depth).to_dict()
+        result = replace(result, failure=str(failure))
+    return replace(result, seconds=perf_counter() - started)
+
+
+def _after_probing(
+    bench: Bench,
+    model: TaskModel,
+    result: ArmResult,
+    snapshot: ProbeSnapshot,
+    *,
+    keep_samples: bool,
+) -> ArmResult:
+    arm = result.arm
+    start = measure_start(bench, model, arm.label_smoothing, arm.ft_label_smoothing)
     return replace(
         result,
         hp_train_acc=snapshot.train_acc,
@@ -176,15 +184,28 @@ def run_arm(
         p0_true=math.fsum(start.p0_samples) / len(start.p0_samples),
         head_norm=snapshot.head_norm,
         pull_norm=snapshot.pull_norm,
+        p0_samples=start.p0_samples if keep_samples else (),
+    )
+
+
+def _after_finetuning(
+    bench: Bench, tuner: Finetuner, result: ArmResult, curve: list[FinetuneEpoch]
+) -> ArmResult:
+    best, depth = tuner.best, result.arm.reinit_depth
+    if best is None:
+        raise TrialFailure("No finetuning epoch was run; finetune.epochs must be at least 1.")
+    last = _adaptation(bench, tuner.model, depth)
+    tuner.load_best()
+    at_best = _adaptation(bench, tuner.model, depth).to_dict()
+    return replace(
+        result,
         ft_train_acc=curve[-1].train_acc,
         best_epoch=best.epoch,
         ft_valid_acc=best.valid_acc,
         ft_valid_last=curve[-1].valid_acc,
-        test_acc=_test_score(bench, model),
+        test_acc=_test_score(bench, tuner.model),
         **last.to_dict(),
         **{f"best_{name}": value for name, value in at_best.items()},
-        seconds=perf_counter() - started,
-        p0_samples=start.p0_samples if keep_samples else (),
         curve=tuple((e.train_loss, e.train_acc, e.valid_loss, e.valid_acc) for e in curve),
     )
 

@@ -34,11 +34,11 @@ from benchmarks.paper.rules_sweep import (
     swaps_show_blocks,
 )
 from benchmarks.paper.settings import PAPER_RESULTS, Settings, add_options, settings_of
-from benchmarks.paper.statistics import Effect
 from benchmarks.paper.verdict import Claim, Verdict, untestable
 
 README = PAPER_RESULTS.parent.parent.parent / "README.md"
 BEGIN, END = "<!-- claims -->", "<!-- /claims -->"
+_NOT_RUN = "was not run on this task"
 
 _SWEEP, _TRICKS, _DEPTHS = "fig1_tau_sweep", "table2", "table3"
 CLAIMS: tuple[Claim, ...] = (
@@ -120,23 +120,23 @@ def judged(claim: Claim, settings: Settings) -> dict[str, Any]:
 
 
 def judge(claim: Claim, path: Path) -> Verdict:
-    """Returns the verdict by the rows of an experiment; diverged runs are left out and told."""
+    """Returns the verdict by the rows of an experiment; seeds that diverged are left out and told.
+
+    A sweep needs every tau of a seed. Elsewhere a seed counts where both sides were measured:
+    energies are known even where the finetune after them diverged.
+    """
     if not path.exists():
         return untestable(f"{claim.experiment} was not run on this task.")
     rows = read_rows(path)
-    whole = [row for row in rows if not row.get("failure")]
-    if not whole:
-        return untestable("Every run diverged.")
-    n_lost = len(rows) - len(whole)
-    if n_lost and claim.experiment == _SWEEP:  # a seed without one tau has no curve
-        lost = {row["seed"] for row in rows if row.get("failure")}
-        whole = [row for row in whole if row["seed"] not in lost]
-        if not whole:
-            return untestable("Every seed has a run that diverged.")
-    verdict = claim.rule(whole)
-    if not n_lost:
+    seeds = {row["seed"] for row in rows}
+    if claim.experiment == _SWEEP:
+        lost = {row["seed"] for row in rows if row["failure"]}
+        rows = [row for row in rows if row["seed"] not in lost]
+    verdict = claim.rule(rows) if rows else untestable("Every seed has a run that diverged.")
+    n_lost = len(seeds) - verdict.effect.n
+    if verdict.outcome == "not testable" or claim.experiment == "fig6_kernel" or not n_lost:
         return verdict
-    told = f"{verdict.sentence} {n_lost} runs diverged and are left out."
+    told = f"{verdict.sentence} Left out for a run that diverged: {n_lost} of {len(seeds)} seeds."
     return Verdict(verdict.outcome, verdict.effect, verdict.unit, told)
 
 
@@ -171,12 +171,16 @@ def with_table(readme: str, text: str) -> str:
 def _cell(row: dict[str, str]) -> str:
     if row["verdict"] == "not testable":
         return "not testable"
-    values = (float(row[name]) for name in ("effect", "low", "high"))
-    unit = {"points": " points", "%": " %"}.get(row["unit"], f" {row['unit']}")
-    found = Effect(*values, int(row["n_seeds"]))
-    digits = 1 if unit in (" points", " %") else 2
+    mean, low, high = (_short(float(row[name]), row["unit"]) for name in ("effect", "low", "high"))
     verdict = f"**{row['verdict']}**" if row["verdict"] == "holds" else row["verdict"]
-    return f"{verdict}: {found.text(digits, sign=True)}{unit}"
+    return f"{verdict}: {mean} [{low}, {high}] {row['unit']}"
+
+
+def _short(value: float, unit: str) -> str:
+    """Returns one digit of a percentage, else two that say something."""
+    if unit in ("points", "%"):
+        return f"{value:+.1f}"
+    return f"{value:+.0f}" if abs(value) >= 100 else f"{value:+.2g}"
 
 
 def _number(value: float) -> str:

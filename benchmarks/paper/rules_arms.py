@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 
 from benchmarks.paper import table2, table3
-from benchmarks.paper.statistics import Row, by_seed, effect, paired, select
+from benchmarks.paper.statistics import Row, by_seed, effect, mean_of, paired, select
 from benchmarks.paper.verdict import (
     CONVERGED,
     Verdict,
@@ -26,7 +25,7 @@ def smoothing_reserves(rows: Sequence[Row]) -> Verdict:
     """Relative error of the predicted energy of a head that was probed with smoothed targets."""
     own = select(rows, row=table2.IN_HP)
     if (problem := not_converged(own)) is not None:
-        plain = fmean(float(row["aie"]) for row in select(rows, row=table2.NONE))
+        plain = mean_of(select(rows, row=table2.NONE), "aie")
         gain = paired(by_seed(own, "aie"), by_seed(select(rows, row=table2.NONE), "aie"))
         return untestable(
             f"{problem} So energy is left without smoothing as well ({plain:.3f}); smoothing "
@@ -34,7 +33,7 @@ def smoothing_reserves(rows: Sequence[Row]) -> Verdict:
         )
     errors = {int(r["seed"]): float(r["aie"]) / float(r["aie_predicted"]) - 1.0 for r in own}
     found = effect(errors.values())
-    predicted = fmean(float(row["aie_predicted"]) for row in own)
+    predicted = mean_of(own, "aie_predicted")
     measured = effect(float(row["aie"]) for row in own)
     sentence = f"AIE {measured.text(4)} against a predicted {predicted:.4f}; relative error."
     holds = max(abs(found.low), abs(found.high)) < RESERVE_TOLERANCE
@@ -77,7 +76,7 @@ def strong_head_lowers_energy(rows: Sequence[Row]) -> Verdict:
     if not strong:
         return untestable("The task's space has one head only.")
     found = paired(by_seed(strong, "aie"), by_seed(weak, "aie"))
-    scores = [fmean(float(row["hp_train_acc"]) for row in own) for own in (weak, strong)]
+    scores = [mean_of(own, "hp_train_acc") for own in (weak, strong)]
     sentence = (
         f"AIE at tau_max with the {strong[0]['head_arch']} head less that with the linear one; "
         f"HP-train score {100 * scores[0]:.1f} and {100 * scores[1]:.1f} %."
@@ -91,10 +90,9 @@ def reinit_raises_hp_train(rows: Sequence[Row]) -> Verdict:
     depths = sorted({int(row["reinit_depth"]) for row in rows} - {0})
     if not depths:
         return untestable("The backbone can't be cut.")
-    if fmean(base.values()) >= CONVERGED:
-        return untestable(
-            f"HP-train score is {100 * fmean(base.values()):.1f} % with no block reinitialised."
-        )
+    plain = mean_of(select(rows, row=table3.BASE), "hp_train_acc")
+    if plain >= CONVERGED:
+        return untestable(f"HP-train score is {100 * plain:.1f} % with no block reinitialised.")
     found = {
         depth: paired(by_seed(select(rows, row=table3.reinit(depth)), "hp_train_acc"), base)
         for depth in depths
@@ -102,7 +100,7 @@ def reinit_raises_hp_train(rows: Sequence[Row]) -> Verdict:
     weakest = min(found, key=lambda depth: found[depth].low)
     told = ", ".join(f"{d}: {v.text(1, scale=100, sign=True)}" for d, v in found.items())
     sentence = (
-        f"HP-train score by depth less the {100 * fmean(base.values()):.1f} % of depth 0: {told}; "
+        f"HP-train score by depth less the {100 * plain:.1f} % of depth 0: {told}; "
         f"the effect is the weakest (depth {weakest})."
     )
     holds = all(value.above_zero for value in found.values())

@@ -23,6 +23,7 @@ __all__ = [
     "chosen_by_others",
     "as_columns",
     "effect",
+    "mean_of",
     "mean_text",
     "of_row",
     "paired",
@@ -83,6 +84,11 @@ def effect(values: Iterable[float]) -> Effect:
 def by_seed(rows: Iterable[Row], name: str) -> dict[int, float]:
     """Returns seed -> number of rows that have one row a seed."""
     return {int(row["seed"]): float(row[name]) for row in rows}
+
+
+def mean_of(rows: Iterable[Row], name: str) -> float:
+    """Returns the mean of a column over the rows where it is finite; NaN where it never is."""
+    return effect(float(row[name]) for row in rows).mean
 
 
 def select(rows: Iterable[Row], **wanted: Any) -> list[Row]:

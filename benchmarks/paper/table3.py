@@ -4,9 +4,9 @@
     python -m benchmarks.paper.table3 --dataset domainnet-sketch-paper --pretraining 7
 
 All head sides are probed to tau_max, then everything is finetuned. Depth 1, 2 and 3 are the
-paper's L4.3, L4.2 and L4.1; the task's search space says how deep it goes. Features are compared at each arm's own cut, so their distances are no
-ladder over depths. ``--pretraining`` takes the number of the printed table (5 to 8), whose titles
-are lost in the text that we have.
+paper's L4.3, L4.2 and L4.1; the task's search space says how deep it goes. Features are compared
+at each arm's own cut, so their distances are no ladder over depths. ``--pretraining`` takes the
+number of the printed table (5 to 8), whose titles are lost in the text that we have.
 """
 
 from __future__ import annotations

@@ -17,10 +17,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Literal
 
-from benchmarks.paper.statistics import Effect, Row
+from benchmarks.paper.statistics import Effect, Row, mean_of
 
 __all__ = ["CONVERGED", "Claim", "Verdict", "decide", "not_converged", "points", "untestable"]
 
@@ -87,7 +86,7 @@ def points(found: Effect) -> Effect:
 
 def not_converged(rows: Sequence[Row]) -> str | None:
     """Returns why the probed heads do not stand for converged ones; None if they do."""
-    score = fmean(float(row["hp_train_acc"]) for row in rows)
+    score = mean_of(rows, "hp_train_acc")
     if score >= CONVERGED:
         return None
     return f"The head has not converged to its targets: HP-train score {100 * score:.1f} %."

@@ -201,8 +201,8 @@ def _as_pil(image: Any, mode: str | None) -> Image.Image:
     picture: Image.Image = image
     if picture.mode.startswith(("I", "F")):  # Pillow would clip them to white without a word
         raise DataError(
-            f"An image of mode {picture.mode!r} has more than 8 bits a channel. Scale it to 8 bits, "
-            "or give a floating-point array that is ready for the network."
+            f"An image of mode {picture.mode!r} has more than 8 bits a channel. Scale it to 8 "
+            "bits, or give a floating-point array that is ready for the network."
         )
     if mode is None:
         mode = "L" if picture.mode in ("1", "L") else "RGB"

@@ -111,6 +111,13 @@ def test_reserve() -> None:
     assert outcome(smoothing_reserves, slow) == "not testable"
 
 
+def test_energy_counts_where_finetuning_diverged() -> None:
+    rows = arms("aie", {table2.WEAK: 0.5, table2.STRONG: 0.2}, hp_train_acc=0.9, test_acc=math.nan)
+    assert strong_head_lowers_energy(rows).effect.n == N_SEEDS
+    rows[0]["aie"] = math.nan  # probing diverged
+    assert strong_head_lowers_energy(rows).effect.n == N_SEEDS - 1
+
+
 @pytest.mark.parametrize(("left", "expected"), [(0.004, "holds"), (0.09, "does not hold")])
 def test_removed(left: float, expected: str) -> None:
     values = {table2.IN_HP: 0.095, table2.IN_BOTH: left}
@@ -195,7 +202,7 @@ def test_a_missing_experiment_and_diverged_runs_are_told(tmp_path: Path) -> None
         writer.writerows(rows)
     verdict = judge(claim, path)
     assert (verdict.outcome, verdict.effect.n) == ("holds", N_SEEDS - 1)
-    assert "1 runs diverged" in verdict.sentence
+    assert "1 of 5 seeds" in verdict.sentence
 
 
 def test_there_are_ten_claims() -> None:
