@@ -8,7 +8,7 @@ fixed while q_0 varies; it is chosen for one share of the head in the kernel, on
 theory's curves depend.
 
     python -m benchmarks.paper.fig16_linear_theory                 # about a minute
-    python -m benchmarks.paper.fig16_linear_theory --seeds 2 --rate 0.1 --out /tmp/fig16
+    python -m benchmarks.paper.fig16_linear_theory --seeds 2 --rate 0.1 --out fig16
 """
 
 from __future__ import annotations
