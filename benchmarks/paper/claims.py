@@ -170,7 +170,7 @@ def with_table(readme: str, text: str) -> str:
 
 def _cell(row: dict[str, str]) -> str:
     if row["verdict"] == "not testable":
-        return "not testable"
+        return "not run yet" if _NOT_RUN in row["sentence"] else "not testable"
     mean, low, high = (_short(float(row[name]), row["unit"]) for name in ("effect", "low", "high"))
     verdict = f"**{row['verdict']}**" if row["verdict"] == "holds" else row["verdict"]
     return f"{verdict}: {mean} [{low}, {high}] {row['unit']}"
