@@ -24,7 +24,7 @@ from benchmarks.paper.experiment import main
 from benchmarks.paper.output import paths, print_table, rounded, write_results
 from benchmarks.paper.settings import Settings, bench_of, some_of
 from benchmarks.paper.start import PullWatch
-from benchmarks.paper.statistics import Row, effect, of_row, select, summary_rows
+from benchmarks.paper.statistics import Row, effect, geometric, of_row, select, summary_rows
 from benchmarks.paper.sweep import sweep
 from energytune.config import snapshot_epochs
 from energytune.report.style import save_figure, tau_axis
@@ -98,7 +98,7 @@ def run(settings: Settings) -> None:
 
 
 def draw(settings: Settings, swept: list[Row], p0: list[Row], rows: list[Row]) -> None:
-    """Draws energy against tau, p0[y] by quantile, and the pull along finetuning."""
+    """Draws energy against tau, p0[y] by quantile, and the pull as a geometric mean."""
     taus = sorted({int(row["tau"]) for row in swept})
     title = f"{settings.name}: energy, p0[y] and pull on the features, {settings.n_seeds} seeds"
     figure, (energy, samples, pull) = new_figure(1, 3, title)
@@ -112,15 +112,16 @@ def draw(settings: Settings, swept: list[Row], p0: list[Row], rows: list[Row]) -
         name = tau_name(tau, settings.tau_max)
         own = [effect(r["p0"] for r in select(p0, tau=tau, quantile=q)) for q in _QUANTILES]
         band(samples, _QUANTILES, own, i, name)
-        own = [effect(r["pull_norm"] for r in select(rows, tau=tau, epoch=e)) for e in epochs]
+        own = [geometric(r["pull_norm"] for r in select(rows, tau=tau, epoch=e)) for e in epochs]
         band(pull, epochs, own, i, name)
     samples.set_xlabel("share of the training samples")
     samples.set_ylabel("p0[y], sorted")
     epoch_axis(pull)
     pull.set_ylabel("mean of ||dL/dz||")
     pull.set_yscale("log")
-    for axes in (energy, pull):  # the lines of the middle are those of the right
-        axes.legend(fontsize=8)
+    energy.legend(fontsize=8)
+    lines, names = pull.get_legend_handles_labels()  # those of the middle are the same
+    figure.legend(lines, names, fontsize=8, loc="outside lower right", ncols=len(names))
     save_figure(figure, paths(settings, "fig2_energy")["figure"])
 
 

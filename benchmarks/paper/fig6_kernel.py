@@ -25,7 +25,7 @@ from benchmarks.paper.drawing import band, epoch_axis, new_figure
 from benchmarks.paper.experiment import main
 from benchmarks.paper.output import paths, print_table, write_results
 from benchmarks.paper.settings import Settings, bench_of, random_bench, some_of
-from benchmarks.paper.statistics import Row, effect, of_row, select, summary_rows
+from benchmarks.paper.statistics import Row, geometric, of_row, select, summary_rows
 from energytune.models import TaskModel
 from energytune.report.style import save_figure
 from energytune.science.kernel import KernelDrift, empirical_kernel
@@ -132,18 +132,22 @@ def run(settings: Settings) -> None:
         n_kernel_seeds=settings.n_kernel_seeds,
     )
     draw(settings, rows, n_samples)
-    last = max(row["epoch"] for row in rows)
+    *_, middle, last = sorted({row["epoch"] for row in rows})
+    told = [(middle if "step" in metric else last, metric) for metric in _METRICS]
     lines = [
         [name]
-        + [of_row(select(summary, row=name, epoch=last, metric=m)[0]).text(3) for m in _METRICS]
+        + [
+            of_row(select(summary, row=name, epoch=epoch, metric=metric)[0]).text(3)
+            for epoch, metric in told
+        ]
         for name in dict.fromkeys(row["row"] for row in rows)
     ]
-    header = ["backbone", "last step", "from start", "last step, relative", "from start, relative"]
-    print_table(f"Fig. 6 on {settings.name}, after epoch {last}", header, lines)
+    header = ["backbone", *(f"{m.replace('_', ' ')} at epoch {epoch}" for epoch, m in told)]
+    print_table(f"Fig. 6 on {settings.name}, {n_samples} samples", header, lines)
 
 
 def draw(settings: Settings, rows: list[Row], n_samples: int) -> None:
-    """Draws the drift of a step and since the start, as it is and relative."""
+    """Draws geometric means of the drift of a step and since the start, as it is and relative."""
     title = f"{settings.name}: drift of the kernel, {n_samples**2:,} pairs of samples"
     figure, four = new_figure(2, 2, title)
     labels = {
@@ -156,7 +160,7 @@ def draw(settings: Settings, rows: list[Row], n_samples: int) -> None:
         for i, name in enumerate(dict.fromkeys(row["row"] for row in rows)):
             own = select(rows, row=name)
             epochs = sorted({int(row["epoch"]) for row in own})
-            values = [effect(r[metric] for r in select(own, epoch=e)) for e in epochs]
+            values = [geometric(r[metric] for r in select(own, epoch=e)) for e in epochs]
             band(axes, epochs, values, i, name)
         axes.set_yscale("log")
         axes.set_ylabel(label)

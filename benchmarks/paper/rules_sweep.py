@@ -40,10 +40,7 @@ def distance_falls(rows: Sequence[Row]) -> Verdict:
 
 
 def norm_and_dot_rise_then_fall(rows: Sequence[Row]) -> Verdict:
-    """How far both ends lie below an interior maximum whose tau the other seeds chose.
-
-    As a share of the maximum: over the value at an end, which can be near 0, one seed decides.
-    """
+    """The interior tau of the maximum, chosen by the other seeds, against both ends."""
     taus = sorted({int(row["tau"]) for row in rows})
     found: dict[str, Effect] = {}
     shares = {}
@@ -51,7 +48,11 @@ def norm_and_dot_rise_then_fall(rows: Sequence[Row]) -> Verdict:
         tops = chosen_by_others(rows, taus[1:-1], name)
         curves = {seed: _by_tau(rows, seed, name) for seed in tops}
         for end, side in ((taus[0], "rise"), (taus[-1], "fall")):
-            gains = [1.0 - curves[seed][end] / curves[seed][top] for seed, top in tops.items()]
+            gains = [
+                curves[seed][top] / curves[seed][end] - 1.0
+                for seed, top in tops.items()
+                if curves[seed][end] > 0
+            ]
             found[f"{name.removeprefix('feature_')} {side}"] = effect(gains)
         inside = [max(c, key=lambda tau, c=c: c[tau]) in taus[1:-1] for c in curves.values()]
         shares[name.removeprefix("feature_")] = sum(inside)
@@ -61,9 +62,9 @@ def norm_and_dot_rise_then_fall(rows: Sequence[Row]) -> Verdict:
         f"{name} {value.text(1, scale=100, sign=True)} %" for name, value in found.items()
     )
     sentence = (
-        "From the interior maximum, at a tau chosen by the other seeds, to each end, as a share "
-        f"of the maximum: {told}; the effect is the weakest of the four ({weakest}). Own maximum "
-        f"inside for {shares['norm']} (norm) and {shares['dot']} (dot) of {n_seeds} seeds."
+        f"Interior maximum, at a tau chosen by the other seeds, over each end: {told}; the effect "
+        f"is the weakest of the four ({weakest}). Own maximum inside for {shares['norm']} (norm) "
+        f"and {shares['dot']} (dot) of {n_seeds} seeds."
     )
     holds = all(value.above_zero for value in found.values())
     return decide(holds=holds, found=points(found[weakest]), unit="%", sentence=sentence)

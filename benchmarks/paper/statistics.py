@@ -23,6 +23,7 @@ __all__ = [
     "chosen_by_others",
     "as_columns",
     "effect",
+    "geometric",
     "mean_of",
     "mean_text",
     "of_row",
@@ -79,6 +80,12 @@ def effect(values: Iterable[float]) -> Effect:
     if found.interval is None:
         return Effect(found.mean, math.nan, math.nan, found.n)
     return Effect(found.mean, found.interval.low, found.interval.high, found.n)
+
+
+def geometric(values: Iterable[float]) -> Effect:
+    """Returns the geometric mean of positive values and its interval, for axes of logarithms."""
+    found = effect(math.log(value) for value in values if value > 0)
+    return Effect(math.exp(found.mean), math.exp(found.low), math.exp(found.high), found.n)
 
 
 def by_seed(rows: Iterable[Row], name: str) -> dict[int, float]:
@@ -166,9 +173,15 @@ def of_row(row: Row) -> Effect:
 
 
 def mean_text(summary: Iterable[Row], name: str, metric: str, scale: float = 1.0) -> str:
-    """Returns the cell of a summary's row ``name`` and a metric: two digits of a percentage."""
-    (found,) = select(summary, row=name, metric=metric)
-    return of_row(found).text(2 if scale == 100 else 3, scale=scale)
+    """Returns the cell of a summary's row ``name`` and a metric: two digits of a percentage.
+
+    Where fewer seeds count than in other rows, since runs diverged, it says how many.
+    """
+    of_metric = select(summary, metric=metric)
+    (found,) = select(of_metric, row=name)
+    text = of_row(found).text(2 if scale == 100 else 3, scale=scale)
+    n_seeds, most = int(found["n_seeds"]), max(int(row["n_seeds"]) for row in of_metric)
+    return text if n_seeds == most else f"{text} (n={n_seeds})"
 
 
 def as_columns(found: Effect) -> dict[str, Any]:
