@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from energytune.tasks.scores import confusion_matrix, mean_iou, mean_roc_auc
+from energytune.tasks.scores import confusion_matrix, largest_class, mean_iou, mean_roc_auc
 
 __all__ = ["AccuracyMeter", "IouMeter", "RocAucMeter"]
 
@@ -86,7 +86,7 @@ class IouMeter:
     def update(self, logits: Tensor, targets: Tensor) -> None:
         """Adds a batch: logits (N, K, *T) or (N, K, *T, M), targets (N, *T) int64."""
         known = targets != self._ignore_index
-        predicted = logits.detach().argmax(dim=1)[known]
+        predicted = largest_class(logits.detach())[known]
         counts = confusion_matrix(predicted, targets[known].long(), self._n_classes)
         self._confusion = counts + self._confusion.to(counts.device)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from energytune.tasks.base import Smoothing
 from energytune.tasks.masks import align_heads
 from energytune.tasks.meters import AccuracyMeter
+from energytune.tasks.scores import largest_class
 from energytune.tasks.softmax import (
     cross_entropy_of_heads,
     pull_at_label,
@@ -116,7 +117,7 @@ class Multiclass:
 
     def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns per sample whether the largest logit is the target's, (N,) or (N, M) bool."""
-        return logits.argmax(dim=1) == align_heads(targets, logits.ndim - 1)
+        return largest_class(logits) == align_heads(targets, logits.ndim - 1)
 
     def n_correct(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the number of correct samples, int64: scalar, or (M,)."""

@@ -12,6 +12,7 @@ from energytune.errors import ConfigError
 from energytune.tasks.base import Smoothing
 from energytune.tasks.masks import align_heads, mean_weight
 from energytune.tasks.meters import IouMeter
+from energytune.tasks.scores import largest_class
 from energytune.tasks.softmax import (
     cross_entropy_of_heads,
     pull_at_label,
@@ -138,7 +139,7 @@ class PerPixel:
 
     def correct(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns per pixel whether the largest logit is the target's, (N, *T) or (N, *T, M)."""
-        return logits.argmax(dim=1) == align_heads(targets, logits.ndim - 1)
+        return largest_class(logits) == align_heads(targets, logits.ndim - 1)
 
     def n_correct(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Returns the number of correct pixels, int64: scalar, or (M,)."""

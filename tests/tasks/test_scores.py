@@ -9,7 +9,13 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 from sklearn.metrics import jaccard_score, roc_auc_score
 
 from energytune.tasks import MultiLabel, PerPixel
-from energytune.tasks.scores import confusion_matrix, mean_iou, mean_roc_auc, roc_auc_of_labels
+from energytune.tasks.scores import (
+    confusion_matrix,
+    largest_class,
+    mean_iou,
+    mean_roc_auc,
+    roc_auc_of_labels,
+)
 
 seeds = st.integers(0, 2**31)
 
@@ -141,3 +147,11 @@ def test_images_and_their_rows_have_one_miou() -> None:
     of_images.update(logits, targets)
     of_rows.update(logits.movedim(1, 3).flatten(0, 2), targets.flatten())
     assert torch.equal(of_images.compute(), of_rows.compute())
+
+
+@given(seeds)
+def test_the_largest_class_is_numpys_argmax_ties_and_all(seed) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(3, (3, 4, 5, 2), generator=generator).float()
+    logits[0, :, 0, 0] = torch.inf
+    assert np.array_equal(largest_class(logits).numpy(), np.argmax(logits.numpy(), axis=1))
