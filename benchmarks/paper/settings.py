@@ -50,7 +50,7 @@ EMBEDDED: dict[str, Size] = {
     "digits-rotated": Size(n_seeds=10, n_taus=13),
     "digits-same": Size(n_seeds=5, n_taus=9, n_kernel_samples=25),
     "molecules": Size(n_kernel_samples=16),
-    "digit-scenes": Size(n_taus=4, tau_max=64, n_kernel_samples=6),
+    "digit-scenes": Size(n_kernel_samples=6),
 }
 """The tasks that need nothing on disk, sized to end within minutes on two cores."""
 

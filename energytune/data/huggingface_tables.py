@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import datasets
 import huggingface_hub.constants
@@ -247,18 +246,17 @@ def _quiet(offline: bool) -> Iterator[None]:
     Without a network it would try for some 20 seconds.
     """
     bars, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    switches = (datasets.config, huggingface_hub.constants)  # both are asked, at each call
+    before = [switch.HF_HUB_OFFLINE for switch in switches]
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
     try:
-        if not offline:
-            yield
-            return
-        with (
-            patch.object(datasets.config, "HF_HUB_OFFLINE", True),
-            patch.object(huggingface_hub.constants, "HF_HUB_OFFLINE", True),
-        ):
-            yield
+        for switch in switches:
+            switch.HF_HUB_OFFLINE = switch.HF_HUB_OFFLINE or offline
+        yield
     finally:
+        for switch, was in zip(switches, before, strict=True):
+            switch.HF_HUB_OFFLINE = was
         datasets.logging.set_verbosity(level)
         if not bars:
             datasets.enable_progress_bars()

@@ -27,7 +27,7 @@ from PIL import Image
 from torch import Tensor
 
 from energytune.config import InputConfig
-from energytune.data.transforms import EvalTransform
+from energytune.data.transforms import EvalTransform, normalise
 
 __all__ = ["UNLABELLED", "JointEval", "JointTrain", "JointTransform", "fits"]
 
@@ -90,7 +90,7 @@ class JointEval:
     ) -> tuple[Tensor, Tensor]:
         """Returns image (C, H, W) float32 and mask (H, W) uint8; draws nothing."""
         size = _fitted(image.size, self.config)
-        pixels = _normalise(_resized_image(image, size, self.config), self.config)
+        pixels = normalise(_resized_image(image, size, self.config), self.config)
         return _padded(pixels, self.config, 0.0), self.mask(mask)
 
     def mask(self, mask: Image.Image) -> Tensor:
@@ -139,7 +139,7 @@ class JointTrain:
         if flip:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             labels = labels.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        pixels = _normalise(picture, self.config)
+        pixels = normalise(picture, self.config)
         return (
             _padded(pixels, self.config, 0.0),
             _padded(_as_indices(labels), self.config, UNLABELLED),
@@ -171,15 +171,6 @@ def _resized_mask(mask: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _as_indices(mask: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(mask, dtype=np.uint8))
-
-
-def _normalise(picture: Image.Image, config: InputConfig) -> Tensor:
-    pixels = np.array(picture)
-    image = torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None])
-    image = image.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format)
-    mean = torch.tensor(config.mean).view(-1, 1, 1)
-    std = torch.tensor(config.std).view(-1, 1, 1)
-    return image.div_(255.0).sub_(mean).div_(std)
 
 
 def _padded(values: Tensor, config: InputConfig, fill: float) -> Tensor:

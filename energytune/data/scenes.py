@@ -11,6 +11,7 @@ of their own, not on the search's.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -88,6 +89,19 @@ def load_scenes() -> Splits:
 
 def pretraining_set(entry: DatasetEntry) -> PretrainSet:
     """Returns canvases with one digit among 5 to 9 each, labelled by that digit."""
+    images, labels = _pretraining_scenes()
+    return PretrainSet(
+        images=_standardise(images),
+        targets=labels,
+        task=Multiclass(10 - _N_DOWNSTREAM),
+        config=PretrainConfig(epochs=15, lr=0.05, weight_decay=1e-3, batch_size=32),
+        fingerprint=hash_tensors((images, labels)),
+    )
+
+
+@lru_cache(maxsize=1)  # drawing takes seconds; nobody writes to what it returns
+def _pretraining_scenes() -> tuple[Tensor, Tensor]:
+    """Returns images (N, 3, 32, 32) uint8 and targets (N,)."""
     pixels, digits = read_digits()
     chosen = torch.nonzero(digits >= _N_DOWNSTREAM).squeeze(1).tolist()
     images, targets = [], []
@@ -99,14 +113,7 @@ def pretraining_set(entry: DatasetEntry) -> PretrainSet:
             )
             images.append(scene.image)
             targets.append(int(digits[index]) - _N_DOWNSTREAM)
-    stacked, labels = torch.stack(images), torch.tensor(targets, dtype=torch.int64)
-    return PretrainSet(
-        images=_standardise(stacked),
-        targets=labels,
-        task=Multiclass(10 - _N_DOWNSTREAM),
-        config=PretrainConfig(epochs=15, lr=0.05, weight_decay=1e-3, batch_size=32),
-        fingerprint=hash_tensors((stacked, labels)),
-    )
+    return torch.stack(images), torch.tensor(targets, dtype=torch.int64)
 
 
 def _downstream_canvases(digits: Tensor) -> dict[str, list[list[int]]]:

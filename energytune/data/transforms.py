@@ -27,7 +27,14 @@ from torch import Tensor
 from energytune.config import InputConfig
 from energytune.errors import ConfigError, DataError
 
-__all__ = ["EvalTransform", "ImageTransform", "ScaleTransform", "TrainTransform", "is_ready"]
+__all__ = [
+    "EvalTransform",
+    "ImageTransform",
+    "ScaleTransform",
+    "TrainTransform",
+    "is_ready",
+    "normalise",
+]
 
 _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -82,7 +89,7 @@ class EvalTransform:
         resized = _resize(image, self.config, self.config.crop_pct)
         left = round((resized.width - width) / 2.0)
         top = round((resized.height - height) / 2.0)
-        return _normalise(resized.crop((left, top, left + width, top + height)), self.config)
+        return normalise(resized.crop((left, top, left + width, top + height)), self.config)
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ class TrainTransform:
         cropped = resized.crop((left, top, left + width, top + height))
         if rng.random() < 0.5:
             cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return _normalise(cropped, self.config)
+        return normalise(cropped, self.config)
 
 
 @dataclass(frozen=True)
@@ -223,7 +230,8 @@ def _resize(image: Any, config: InputConfig, crop_pct: float) -> Image.Image:
     return picture.resize(size, _RESAMPLING[config.interpolation])
 
 
-def _normalise(picture: Image.Image, config: InputConfig) -> Tensor:
+def normalise(picture: Image.Image, config: InputConfig) -> Tensor:
+    """Returns (x / 255 - mean) / std of a picture in the config's mode, float32 (C, H, W)."""
     pixels = np.array(picture)
     image = torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None])
     image = image.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format)
