@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -171,6 +171,8 @@ class Splits:
         protocol: Short text with the hashes of valid and test. Scores of two searches may be
             compared if their protocols are equal.
         hashes: sha256 (hex) of ``train``, ``valid`` and ``test`` alone.
+        preprocessing: How a raw input becomes the network's, as JSON values; it travels inside
+            a registered model. Empty where inputs come ready for the network.
     """
 
     name: str
@@ -182,3 +184,4 @@ class Splits:
     fingerprint: str
     protocol: str
     hashes: dict[str, str]
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)

@@ -141,6 +141,7 @@ class TrackedSearch:
             input_shape=tuple(images.shape[1:]),
             class_names=splits.class_names,
             metric=splits.task.metric,
+            preprocessing=splits.preprocessing,
             tags={"backbone": self._config.backbone or "", "seed": str(best.job.seed)},
         )
 

@@ -63,6 +63,7 @@ class Winner:
         class_names: Names of the K classes, in order.
         tags: Further tags of the version.
         metric: What the score is, ``Task.metric``; it tells what the model predicts.
+        preprocessing: ``Splits.preprocessing``.
     """
 
     dataset: str
@@ -78,6 +79,7 @@ class Winner:
     class_names: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     metric: str = "accuracy"
+    preprocessing: dict[str, Any] = field(default_factory=dict)
 
 
 def register_winner(
@@ -97,6 +99,7 @@ def register_winner(
     class_names: Sequence[str] = (),
     tags: Mapping[str, str] | None = None,
     metric: str = "accuracy",
+    preprocessing: Mapping[str, Any] | None = None,
 ) -> RegisteredModel:
     """Registers the winner of a search as ``energytune-<dataset>`` and reconciles the champion.
 
@@ -119,6 +122,7 @@ def register_winner(
         class_names: Names of the classes, in order.
         tags: Further tags of the version, for example the accuracy over all seeds.
         metric: What the score is, ``Task.metric``.
+        preprocessing: ``Splits.preprocessing``: how a raw input becomes the network's.
 
     Returns:
         The version, and what was decided about it. Being no champion is a normal outcome.
@@ -142,6 +146,7 @@ def register_winner(
         class_names=list(class_names),
         tags=dict(tags or {}),
         metric=metric,
+        preprocessing=dict(preprocessing or {}),
     )
     with tracking_errors(uri):  # a full disk too is a warning at the end of a search
         part = folder / f"{_PENDING}.part"
@@ -239,6 +244,7 @@ def _create(
                 "class_names": winner.class_names,
                 "dataset": winner.dataset,
                 "metric": winner.metric,
+                "preprocessing": winner.preprocessing,
                 "protocol": winner.protocol,
                 "recipe": winner.recipe,
                 "score": winner.score,
