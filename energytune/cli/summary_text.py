@@ -123,6 +123,9 @@ def _print_records(console: Console, summary: Summary) -> None:
         )
         if tracking.warning:
             _line(console, f"Warning: {tracking.warning}")
+    report = result.out / "report.html"
+    if report.is_file():
+        _line(console, f"Report: {report}")
     _line(console, f"Folder: {result.out}")
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from energytune.errors import ConfigError
+from energytune.report.charts_accuracy import hump_of
 from energytune.report.style import COLOURS, LINES, MARKERS, line_style, percent_axis, tau_axis
 from energytune.report.tables import energy_map
 from energytune.trial import TrialRecord
@@ -35,6 +36,8 @@ def plot_tau(records: Sequence[TrialRecord], *, score: str = "accuracy") -> Figu
 def plot_energy(records: Sequence[TrialRecord], *, score: str = "accuracy") -> Figure:
     """Plots the finetuned validation accuracy against the adaptation energy (AIE).
 
+    With enough trials a parabola is fitted, see :mod:`energytune.report.hump`.
+
     Args:
         records: Trials of a search; those that are not complete are left out.
         score: What is measured, for a person.
@@ -44,6 +47,12 @@ def plot_energy(records: Sequence[TrialRecord], *, score: str = "accuracy") -> F
     """
     figure, axes = _figure()
     measured = [(r.probe.aie, r) for r in _complete(records) if r.probe is not None]
+    hump = hump_of(records)
+    if hump.shape != "too few":
+        axes.fill_between(hump.x, hump.low, hump.high, color="#BBBBBB", alpha=0.25, zorder=0)
+        axes.plot(
+            hump.x, hump.y, color="#222222", linestyle="--", zorder=1, label="fitted parabola"
+        )
     _scatter(axes, measured, score)
     axes.set_xlabel("adaptation energy after head probing (AIE)")
     axes.set_title(f"Finetuned {score} against adaptation energy")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from energytune.optimizer.energy_lookup import MapLookup
 
-__all__ = ["EnergyMap"]
+__all__ = ["EnergyMap", "head_curve"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class EnergyMap:
         Args:
             options: Further command-line options that the advised commands repeat.
         """
-        return diagnose([_head_curve(curve) for curve in self.curves], self.context(options))
+        return diagnose([head_curve(curve) for curve in self.curves], self.context(options))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON values."""
@@ -152,7 +152,8 @@ class EnergyMap:
         return json.dumps(plain, indent=2, allow_nan=False)
 
 
-def _head_curve(curve: MapCurve) -> HeadCurve:
+def head_curve(curve: MapCurve) -> HeadCurve:
+    """Returns a head of the map as the user guide reads it."""
     head, snapshots = curve.head, curve.snapshots
     return HeadCurve(
         head_arch=head.head_arch,

@@ -83,6 +83,16 @@ class RunFolder:
         return self.path / "records.jsonl"
 
     @property
+    def about(self) -> Path:
+        """What the search runs on, and how it has ended, as one JSON document."""
+        return self.path / "about.json"
+
+    @property
+    def report(self) -> Path:
+        """The page that tells a person what came out."""
+        return self.path / "report.html"
+
+    @property
     def models(self) -> Path:
         """Weights of the confirmed models."""
         return self.path / "models"

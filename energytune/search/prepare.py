@@ -7,14 +7,16 @@ from torch import nn
 from energytune.config import ProbeGrid, SearchConfig, SearchSpace, grid_of_space
 from energytune.data import get_dataset
 from energytune.models import EMBEDDED_BACKBONES
-from energytune.optimizer import MapLookup
+from energytune.optimizer import MapLookup, Sampler, distributions, make_sampler
 from energytune.paths import cache_dir
 from energytune.progress import Progress
+from energytune.search.clock import StageClock
 from energytune.search.folder import RunFolder
+from energytune.search.history import warm_start_for
 from energytune.trial.bench import Bench, BenchSpec, UserData
 from energytune.trial.energy_map import MapCurve, build_energy_map
 
-__all__ = ["bench_spec", "energy_of", "has_all_files", "map_grid"]
+__all__ = ["bench_spec", "energy_of", "has_all_files", "map_grid", "sampler_of"]
 
 _MAP_TAU_MAX = 512
 """Epochs of the sampler's map; larger taus count as this one. That is what the tabular benchmark's
@@ -87,3 +89,28 @@ def energy_of(
     curves = build_energy_map(bench, map_grid(space, seed), progress)
     lookup = MapLookup(((curve.head, curve.snapshots) for curve in curves), space)
     return curves, lookup
+
+
+def sampler_of(
+    config: SearchConfig, folder: RunFolder, bench: Bench, clock: StageClock, progress: Progress
+) -> tuple[Sampler, list[MapCurve]]:
+    """Makes the sampler; the one that reads the energy map has it probed first.
+
+    Returns:
+        The sampler, and the map; it is empty for a sampler that reads none.
+
+    Raises:
+        EnergyTuneError: If the map can't be probed, or a warm start finds no database.
+    """
+    if config.sampler != "energy":
+        return make_sampler(config.sampler, config.seed), []
+    with clock.stage("map"):
+        curves, energy = energy_of(bench, config.space, config.seed, progress)
+    sampler = make_sampler(
+        "energy",
+        config.seed,
+        energy=energy,
+        space=distributions(config.space),
+        warm_start=warm_start_for(config, folder, curves, progress),
+    )
+    return sampler, curves

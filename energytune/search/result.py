@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from energytune.config import Recipe, SearchConfig
 from energytune.errors import EnergyTuneError
 from energytune.science.noise import SeedNoise
+from energytune.search.result_pages import ResultPages
 from energytune.tasks import SCORE_NAMES
 from energytune.trial import TrialRecord
 
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
-    from matplotlib.figure import Figure
     from torch import nn
 
     from energytune.optimizer import Standing
@@ -57,7 +56,7 @@ def best_run(runs: Iterable[TrialRecord]) -> TrialRecord | None:
 
 
 @dataclass(frozen=True)
-class TuneResult:
+class TuneResult(ResultPages):
     """Outcome of a search.
 
     Attributes:
@@ -84,6 +83,8 @@ class TuneResult:
             ``"2,000 finetuning epochs"``, ``"converged: expected improvement ..."``, ``"every
             recipe of the space was run"``, or ``"interrupted"``.
         metric: What every score is: ``"accuracy"``, ``"roc_auc"`` or ``"miou"``.
+        about: What the search ran on, as JSON values: settings, versions, hashes, sizes.
+        report_problem: Why the report could not be written; empty if it was.
     """
 
     config: SearchConfig
@@ -104,6 +105,8 @@ class TuneResult:
     storage: str = ""
     study_name: str = ""
     metric: str = "accuracy"
+    about: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    report_problem: str = ""
     _user_module: nn.Module | None = field(default=None, repr=False)
 
     @property
@@ -221,31 +224,6 @@ class TuneResult:
 
         return load_study(self.storage, self.study_name)
 
-    def plot_tau(self) -> Figure:
-        """Returns a figure of FT-valid-acc against tau."""
-        from energytune.report.figures import plot_tau
-
-        return plot_tau(self.records, score=self.score_name)
-
-    def plot_energy(self) -> Figure:
-        """Returns a figure of FT-valid-acc against the average initial energy."""
-        from energytune.report.figures import plot_energy
-
-        return plot_energy(self.records, score=self.score_name)
-
-    def plot_curves(self) -> Figure:
-        """Returns a figure of the finetuning curves."""
-        from energytune.report.figures import plot_curves
-
-        return plot_curves(self.records, score=self.score_name)
-
-    def plot_energy_map(self) -> Figure:
-        """Returns a figure of HP-train-acc and AIE along the probing trajectories."""
-        from energytune.report.figures import plot_energy_map
-
-        short = "acc" if self.metric == "accuracy" else self.score_name
-        return plot_energy_map(self.records, score=short)
-
     def _require_winner(self) -> TrialRecord:
         if self.winner is None:
             raise EnergyTuneError(
@@ -253,13 +231,3 @@ class TuneResult:
                 f"--out {self.out}."
             )
         return self.winner
-
-    def _repr_html_(self) -> str:
-        best = "no complete trial"
-        if self.winner is not None and self.winner.objective is not None:
-            label = html.escape(self.winner.job.recipe.label())
-            best = f"<b>{label}</b>: FT-valid-acc {self.winner.objective:.4f}"
-        return (
-            f"<p>energytune search on <b>{html.escape(self.config.dataset)}</b>: "
-            f"{len(self.records)} trials; {best}</p>"
-        )

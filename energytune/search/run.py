@@ -16,27 +16,25 @@ from torch import nn
 from energytune.cluster import ClusterConfig, RayCluster, check_resources, run_jobs
 from energytune.config import SearchConfig
 from energytune.data import absolute_name
-from energytune.errors import BudgetError, EnergyTuneError
 from energytune.optimizer import (
     BaselineRepeats,
     Sampler,
     StudyConvergence,
     StudySource,
-    distributions,
     make_halving,
-    make_sampler,
     open_study,
 )
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.search.clock import StageClock, TimeBudget
 from energytune.search.confirmation import Confirmation, confirm_seeds
 from energytune.search.folder import RunFolder
-from energytune.search.history import warm_start_for
-from energytune.search.prepare import bench_spec, energy_of, has_all_files
+from energytune.search.outcome import check_outcome, has_complete
+from energytune.search.prepare import bench_spec, has_all_files, sampler_of
 from energytune.search.records_log import RecordsLog
+from energytune.search.report_write import SearchReport
 from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
-from energytune.trial import ChainSource, Observer, TrialRecord
+from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
 from energytune.trial.paused_state import drop_states
 from energytune.trial.run import make_run_job
@@ -122,14 +120,21 @@ class _Search:
             )
             watchers = self.observers
             self.observers = [self.log, tracked.observer, *watchers]
-            source = self._source(cluster, self._sampler(bench), bench)
+            sampler, curves = sampler_of(self.config, self.folder, bench, self.clock, self.progress)
+            self.report = SearchReport(self.folder, self.progress)
+            self.report.begin(self.config, bench, curves, user_module=self.module is not None)
+            source = self._source(cluster, sampler, bench)
             for record in source.records:  # of an earlier start: the log and MLflow have them
                 for watcher in watchers:
                     watcher.job_ended(record)
             interrupted = self._run_jobs(cluster, source, bench)
+            result = self._result(source, bench, interrupted)
+            with self.clock.stage("report"):
+                self.report.end(result)
             if not interrupted:
-                self._check_outcome(source)
-            return self._conclude(source, bench, tracked, interrupted)
+                over_s = self.config.time_budget_s if self.budget.is_over() else None
+                check_outcome(source.records, over_budget_s=over_s, out=self.folder.path)
+            return self._conclude(result, bench, tracked)
 
     def _start(self, cluster: RayCluster, stack: ExitStack) -> None:
         with self.clock.stage("start"), self.progress.stage("starting Ray", None):
@@ -160,21 +165,6 @@ class _Search:
             placed.prepare(sorted(depths), self.progress)
         return placed
 
-    def _sampler(self, bench: Bench) -> Sampler:
-        """Makes the sampler; the one that reads the energy map has it probed first."""
-        config, space = self.config, self.config.space
-        if config.sampler != "energy":
-            return make_sampler(config.sampler, config.seed)
-        with self.clock.stage("map"):
-            curves, energy = energy_of(bench, space, config.seed, self.progress)
-        return make_sampler(
-            "energy",
-            config.seed,
-            energy=energy,
-            space=distributions(space),
-            warm_start=warm_start_for(config, self.folder, curves, self.progress),
-        )
-
     def _source(self, cluster: RayCluster, sampler: Sampler, bench: Bench) -> StudySource:
         space, splits = self.config.space, bench.splits
         taus = self.config.baseline_taus
@@ -184,6 +174,7 @@ class _Search:
         study = open_study(
             self.folder.storage, self.folder.study_name, sampler=sampler, pruner=pruner
         )
+        self.report.remember(study)
         self.budget = TimeBudget(
             self.config.time_budget_s,
             self.clock,
@@ -243,7 +234,7 @@ class _Search:
                 chain,
                 partial(make_run_job, replace(bench.spec, pause_epochs=source.pause_epochs)),
                 flush_epochs=source.reported_epochs,
-                should_stop=lambda: self.budget.is_over() and not _has_complete(source.records),
+                should_stop=lambda: self.budget.is_over() and not has_complete(source.records),
             )
         except KeyboardInterrupt:
             return True
@@ -254,33 +245,17 @@ class _Search:
             self.clock.add("confirm", ended_s - confirm_s)
         return False
 
-    def _check_outcome(self, source: StudySource) -> None:
-        """Raises if there is nothing to conclude from; the study keeps what there is."""
-        if _has_complete(source.records):
-            return
-        again = f"Continue with the same command and --out {self.folder.path}."
-        if self.budget.is_over():
-            raise BudgetError(
-                f"The time budget of {self.config.time_budget_s:g} s ended before one trial was "
-                f"complete. Give more time with --time-budget. {again}"
-            )
-        reasons = sorted({r.reason.rstrip(".") for r in source.records if r.reason})
-        raise EnergyTuneError(
-            f"None of {len(source.records)} trials is complete: {'; '.join(reasons[:3])}. {again}"
-        )
-
-    def _conclude(
-        self, source: StudySource, bench: Bench, tracked: TrackedSearch, interrupted: bool
-    ) -> TuneResult:
-        """Gathers the result, sends what is left to MLflow and registers the winner."""
+    def _result(self, source: StudySource, bench: Bench, interrupted: bool) -> TuneResult:
+        """Gathers what has come out."""
         winner = self.confirmation.winner(source)
         baselines = {
             name: record
             for name, record in zip(("tau=0", "tau=max"), source.baselines(), strict=True)
             if record is not None and record.state == "COMPLETE"
         }
-        self._add_trial_seconds(source.records)
-        result = TuneResult(
+        self.clock.add("hp", sum(r.seconds_hp for r in source.records))
+        self.clock.add("ft", sum(r.seconds_ft for r in source.records))
+        return TuneResult(
             config=self.config,
             out=self.folder.path,
             records=source.records,
@@ -289,6 +264,7 @@ class _Search:
             baselines=baselines,
             confirmed=self.confirmation.standings(),
             seed_noise=self.confirmation.noise(),
+            seconds=self.clock.seconds(),
             interrupted=interrupted,
             n_duplicates=source.n_duplicates,
             end_reason=source.end_reason or ("interrupted" if interrupted else ""),
@@ -296,23 +272,18 @@ class _Search:
             storage=self.folder.storage,
             study_name=self.folder.study_name,
             metric=bench.splits.task.metric,
+            about=self.report.about,
             _user_module=self.module,
         )
+
+    def _conclude(self, result: TuneResult, bench: Bench, tracked: TrackedSearch) -> TuneResult:
+        """Sends what is left to MLflow and registers the winner."""
         registered = tracked.finish(result, bench.splits)
-        if not interrupted:  # else they may still be tested, or go on
+        if not result.interrupted:  # else they may still be tested, or go on
             self.confirmation.keep_only(result.model_to_keep)
             drop_states(self.folder.models)
-        return replace(
-            result,
-            registered=registered,
-            tracking=tracked.status(),
-            seconds=self.clock.seconds(),
+        result = replace(
+            result, registered=registered, tracking=tracked.status(), seconds=self.clock.seconds()
         )
-
-    def _add_trial_seconds(self, records: Sequence[TrialRecord]) -> None:
-        self.clock.add("hp", sum(r.seconds_hp for r in records))
-        self.clock.add("ft", sum(r.seconds_ft for r in records))
-
-
-def _has_complete(records: Sequence[TrialRecord]) -> bool:
-    return any(record.state == "COMPLETE" for record in records)
+        self.report.end(result)  # now with the model and the page in MLflow
+        return replace(result, report_problem=self.report.problem)

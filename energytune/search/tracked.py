@@ -10,9 +10,11 @@ from energytune.config import SearchConfig
 from energytune.data import Splits
 from energytune.errors import TrackingError
 from energytune.search.clock import StageClock
+from energytune.search.code_version import code_tags
 from energytune.search.folder import RunFolder
 from energytune.search.result import Tracking, TuneResult
 from energytune.tracking import (
+    Patience,
     RegisteredModel,
     Sender,
     TrackingJournal,
@@ -47,6 +49,9 @@ class TrackedSearch:
     ) -> None:
         self._folder, self._config, self._clock = folder, config, clock
         self._uri = config.tracking_uri or default_uri(folder.mlflow_home)
+        # now: when the search ends, the files may have changed under it
+        self._code = code_tags()
+        self._backbone = bench.backbone
         journal = TrackingJournal(folder.tracking_journal)
         self.observer = TrackingObserver(
             journal,
@@ -56,6 +61,7 @@ class TrackedSearch:
             _parent_params(config, bench),
         )
         self._sender = Sender(journal, self._uri)
+        self._patience = Patience(self._uri)
         self._status = Tracking(uri=self._uri)
 
     def __enter__(self) -> Self:
@@ -72,7 +78,7 @@ class TrackedSearch:
         """Ends the parent run if the search has not; what is left is sent by ``sync``."""
         if error is not None:
             self.observer.finish(status="FAILED", reason=str(error))
-            self._sender.stop(_STOP_TIMEOUT_S)
+            self._sender.stop(_STOP_TIMEOUT_S, self._patience)
 
     def finish(self, result: TuneResult, splits: Splits) -> RegisteredModel | None:
         """Ends the parent run, sends what is left, and registers the winner if there is one.
@@ -84,11 +90,13 @@ class TrackedSearch:
             self.observer.finish(
                 metrics=_parent_metrics(result),
                 tags=_parent_tags(result),
-                files=[self._folder.records] if self._folder.records.exists() else [],
+                files=[f for f in (self._folder.records, self._folder.report) if f.exists()],
                 status="KILLED" if result.interrupted else "FINISHED",
                 reason="interrupted" if result.interrupted else "",
             )
-            n_unsent = self._sender.stop(_STOP_TIMEOUT_S)
+            n_unsent = self._sender.stop(_STOP_TIMEOUT_S, self._patience)
+        if n_unsent:  # the version would not find its run
+            self._patience.end()
         problem = self._sender.problem or self.observer.problem
         registered = None
         with self._clock.stage("registry"):
@@ -100,7 +108,7 @@ class TrackedSearch:
                     problem = problem or str(error)
         link, run_id = None, None
         if not n_unsent and problem is None:
-            link, run_id = find_parent_run(self._uri, self._config.dataset, self._folder.search_id)
+            link, run_id = self._find_parent()
         warning = self._warning(n_unsent, problem) if n_unsent or problem else None
         self._status = Tracking(self._uri, link, warning, n_unsent, run_id)
         return registered
@@ -109,7 +117,19 @@ class TrackedSearch:
         """Returns where the search is tracked, and after :meth:`finish` what was not sent."""
         return self._status
 
+    def _find_parent(self) -> tuple[str | None, str | None]:
+        dataset, search_id = self._config.dataset, self._folder.search_id
+        try:
+            return self._patience.call(lambda: find_parent_run(self._uri, dataset, search_id))
+        except TrackingError:  # it stopped answering when all was told
+            return None, None
+
     def _warning(self, n_unsent: int, problem: str | None) -> str:
+        if self.observer.problem is not None:
+            return (
+                f"The tracking journal could not be written ({self.observer.problem}): MLflow "
+                f"lacks a part of this search. Its trials are in {self._folder.records}."
+            )
         why = (problem or "it did not answer in time").split(" Nothing is lost")[0].rstrip(".")
         left = f"{n_unsent} entries wait in the journal" if n_unsent else "the winner waits"
         return (
@@ -142,7 +162,14 @@ class TrackedSearch:
             class_names=splits.class_names,
             metric=splits.task.metric,
             preprocessing=splits.preprocessing,
-            tags={"backbone": self._config.backbone or "", "seed": str(best.job.seed)},
+            patience=self._patience,
+            evidence=finished.test.evidence_path,
+            tags={
+                "backbone": self._backbone.name,
+                "backbone_sha256": self._backbone.weights_sha256,
+                "seed": str(best.job.seed),
+                **self._code,
+            },
         )
 
 

@@ -73,7 +73,10 @@ class World:
             events.append(Finished(LEVEL[job.number] + luck, 1, 0.4, {}, None, str(path)))
         if job.role == "test":
             self.n_tested[job.tested] = self.n_tested.get(job.tested, 0) + 1
-            events.append(Tested(TestResult(0.5, 0.7, (True, False)), 0.1))
+            evidence = self.models / f"{job.tested}.test.safetensors"
+            evidence.write_text("of pixels or labels")
+            test = TestResult(0.5, 0.7, (True, False), str(evidence))
+            events.append(Tested(test, 0.1))
         return events
 
     def confirm(self, stop_after: int | None = None, **changes: Any) -> Confirmation:
@@ -88,7 +91,11 @@ class World:
 
     @property
     def weights(self) -> set[str]:
-        return {path.stem for path in self.models.iterdir()}
+        return {p.stem for p in self.models.iterdir() if not p.stem.endswith(".test")}
+
+    @property
+    def evidence(self) -> set[str]:
+        return {p.stem.removesuffix(".test") for p in self.models.glob("*.test.safetensors")}
 
 
 @pytest.fixture
@@ -149,6 +156,7 @@ def test_weights_of_those_who_lost_are_deleted(world: World) -> None:
     assert world.weights == ids(3, 1, 0)
     confirmation.keep_only(best)
     assert world.weights == {best.job.id} == {"c003-s1001"}
+    assert world.evidence == ids(3, 1, 0)  # test is read once: it can't be made again
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 6, 12, 13, 14, 20])

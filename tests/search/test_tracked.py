@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
+import torch
 
 from energytune.config import SearchConfig
 from energytune.search.clock import StageClock
 from energytune.search.folder import RunFolder
 from energytune.search.tracked import TrackedSearch
+from energytune.tasks import PerPixel
 from energytune.tracking import TrackingJournal
+from energytune.trial import TestResult
+from tests.report.hand_made import trial
 
 MakeConfig = Callable[..., SearchConfig]
 
@@ -61,3 +68,42 @@ def test_what_is_not_limited_is_none(make_config: MakeConfig, tmp_path: Path) ->
     told = params(make_config(space=space, tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}"))
     assert (told["ft_epochs_budget"], told["patience"]) == ("None", "None")
     assert (told["until"], told["warm_start"]) == ("trials", "False")
+
+
+def test_the_version_tells_what_it_was_made_of(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tags and the evidence with which a winner goes to the registry."""
+    told: dict[str, Any] = {}
+    monkeypatch.setattr("energytune.search.tracked.register_winner", lambda *a, **k: told.update(k))
+    monkeypatch.setattr("energytune.search.tracked.code_tags", lambda: {"energytune.version": "9"})
+    config = make_config(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    bench: Any = SimpleNamespace(
+        backbone=SimpleNamespace(name="digits-mlp", weights_sha256="ab"),
+        splits=SimpleNamespace(fingerprint="cd", protocol="digits test"),
+    )
+    folder = RunFolder(config)
+    folder.path.mkdir()
+    tracked = TrackedSearch(folder, config, bench, StageClock())
+    best = trial(2, (0.9,), tau=2)
+    assert best.finished is not None
+    test = TestResult(0.8, 0.5, (), evidence_path="/models/c002.test.safetensors")
+    finished = replace(best.finished, test=test, model_path="/models/c002.safetensors")
+    splits: Any = SimpleNamespace(
+        protocol="scenes test",
+        task=PerPixel(3),
+        valid=SimpleNamespace(batches=lambda n: iter([(torch.zeros(n, 3, 8, 8), None)])),
+        class_names=("a", "b", "c"),
+        preprocessing={},
+    )
+    result: Any = SimpleNamespace(is_user_module=False, model_spec={})
+    tracked._register(result, replace(best, finished=finished), splits)
+    assert told["tags"] == {
+        "backbone": "digits-mlp",
+        "backbone_sha256": "ab",
+        "seed": str(best.job.seed),
+        "energytune.version": "9",
+    }
+    assert told["protocol"] == "scenes test; miou"
+    assert (told["evidence"], told["correct"]) == ("/models/c002.test.safetensors", ())
+    assert told["score"] == 0.8
