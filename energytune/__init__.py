@@ -4,8 +4,12 @@
     energy_map = probe("digits")
     result = tune("digits", n_trials=30, seed=0)
 
+    from energytune import load_champion
+    load_champion("digits").predict(["seven.png"])
+
 Importing the package loads nothing heavy and changes nothing; :func:`tune` brings in torch, Ray,
-Optuna and MLflow when it is first looked up, :func:`probe` and :func:`pretrain` torch alone.
+Optuna and MLflow when it is first looked up, :func:`probe` and :func:`pretrain` torch alone,
+:func:`load_champion` torch and MLflow.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from energytune.search.pretrain import PretrainResult, pretrain
     from energytune.search.probe_map import probe
     from energytune.search.result import TuneResult
+    from energytune.tracking.load import load_champion
     from energytune.tune import tune
 
 __all__ = [
@@ -30,6 +35,7 @@ __all__ = [
     "PretrainResult",
     "TuneResult",
     "__version__",
+    "load_champion",
     "pretrain",
     "probe",
     "tune",
@@ -69,6 +75,13 @@ class _Package(ModuleType):
         from energytune.search.pretrain import pretrain
 
         return pretrain
+
+    @property
+    def load_champion(self) -> Any:
+        """The function :func:`energytune.tracking.load.load_champion`."""
+        from energytune.tracking.load import load_champion
+
+        return load_champion
 
     @property
     def PretrainResult(self) -> Any:  # noqa: N802 - the name of a class

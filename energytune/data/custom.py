@@ -23,6 +23,7 @@ from energytune.data.fingerprint import (
     splits_fingerprint,
 )
 from energytune.data.holdout import cut_valid
+from energytune.data.preprocessing import describe_images
 from energytune.data.splits import HeldOut, Split, Splits, TensorSplit
 from energytune.data.targets import as_class_indices, collect_targets
 from energytune.data.transforms import (
@@ -112,6 +113,7 @@ def splits_from_datasets(
         fingerprint=splits_fingerprint(hashes, *(transform.id for transform in transforms)),
         protocol=protocol_text(name, hashes, len(splits["valid"]), len(splits["test"])),
         hashes=hashes,
+        preprocessing=_preprocessing(sources["train"], input_config),
     )
 
 
@@ -124,12 +126,14 @@ class _Source:
         targets: Class indices, (N,) int64.
         digests: Address of each image by content.
         images: Network inputs, (N, ...) float32, if they need no augmentation and fit in memory.
+        is_raw: Whether all images are 8-bit, not ready for the network.
     """
 
     dataset: Any
     targets: Tensor
     digests: list[str]
     images: Tensor | None
+    is_raw: bool
 
     def subset(self, indices: Tensor) -> _Source:
         """Returns the source restricted to ``indices``."""
@@ -139,6 +143,7 @@ class _Source:
             targets=self.targets[indices],
             digests=[self.digests[index] for index in chosen],
             images=None if self.images is None else self.images[indices],
+            is_raw=self.is_raw,
         )
 
     def identity(self) -> str:
@@ -178,14 +183,15 @@ def _read(
             for path in paths:
                 file_digests.append(_file_digest(path, len(file_digests), where))
                 advance(1)
-        return _Source(dataset, collect_targets(dataset, where), file_digests, None)
-    digests, targets = [], []
+        return _Source(dataset, collect_targets(dataset, where), file_digests, None, True)
+    digests, targets, is_raw = [], [], True
     kept: list[Tensor] | None = []
     n_bytes = 0
     with progress.stage(f"reading {where}", n_samples) as advance:
         for index in range(n_samples):
             image, target = _item(dataset, index, where)
             digests.append(_digest(image))
+            is_raw = is_raw and _is_raw(image)
             targets.append(target)
             if index < _N_READ_TWICE and _digest(_item(dataset, index, where)[0]) != digests[-1]:
                 raise DataError(
@@ -202,7 +208,25 @@ def _read(
                 kept = None
             advance(1)
     images = None if kept is None else _stack(kept, where)
-    return _Source(dataset, as_class_indices(targets, where), digests, images)
+    return _Source(dataset, as_class_indices(targets, where), digests, images, is_raw)
+
+
+def _is_raw(image: Any) -> bool:
+    try:
+        return not is_ready(image)
+    except DataError:  # no image at all, which is told when it is read
+        return False
+
+
+def _preprocessing(train: _Source, input_config: InputConfig | None) -> dict[str, Any]:
+    """Describes how raw images become inputs; empty where they come ready, or of many sizes."""
+    if not train.is_raw:
+        return {}
+    if input_config is not None:
+        return describe_images(input_config, "crop")
+    if train.images is None or train.images.ndim != 4:
+        return {}
+    return describe_images(None, "none", train.images.shape[1:])
 
 
 def _file_digest(path: Path, index: int, where: str) -> str:

@@ -37,6 +37,7 @@ from energytune.data.embedded_tasks import SPLIT_SEED, TRANSFERS, Transfer
 from energytune.data.entry import DatasetEntry, LoadRequest
 from energytune.data.fingerprint import hash_tensors, protocol_text, splits_fingerprint
 from energytune.data.holdout import class_ranks, stratified_order
+from energytune.data.preprocessing import describe_pixels
 from energytune.data.pretraining import PretrainConfig, PretrainSet
 from energytune.data.splits import HeldOut, Splits, TensorSplit
 from energytune.data.validation import validate_splits
@@ -105,6 +106,7 @@ def load_embedded(name: str) -> Splits:
         fingerprint=splits_fingerprint(hashes, transfer.transform_id),
         protocol=protocol_text(name, hashes, len(valid), len(test)),
         hashes=hashes,
+        preprocessing=describe_pixels(8, 16.0, _MEAN, _STD, transfer.step),
     )
 
 

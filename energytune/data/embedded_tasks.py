@@ -37,6 +37,7 @@ class Transfer:
         pretrain_on: ``"digit"``, or ``"parity"``: even (0) or odd (1).
         change: What is done to the downstream images, (N, 64) uint8 in 0..16; None is nothing.
         transform_id: Names ``change`` and the standardisation in fingerprints.
+        step: Downstream pixels are multiples of it.
     """
 
     classes: tuple[int, ...]
@@ -47,6 +48,7 @@ class Transfer:
     pretrain_on: Literal["digit", "parity"] = "digit"
     change: Callable[[Tensor], Tensor] | None = None
     transform_id: str = "digits-1"
+    step: float = 1.0
 
 
 def _rotate(pixels: Tensor) -> Tensor:
@@ -74,7 +76,7 @@ def _permute(pixels: Tensor) -> Tensor:
 TRANSFERS: dict[str, Transfer] = {
     "digits": Transfer(_ALL, 10, 400, 597, 700, pretrain_on="parity"),
     "digits-rotated": Transfer(
-        (0, 1, 2), 20, 240, 237, None, change=_rotate, transform_id="digits-rotated-1"
+        (0, 1, 2), 20, 240, 237, None, change=_rotate, transform_id="digits-rotated-1", step=1 / 16
     ),
     "digits-same": Transfer(_ALL, 10, 400, 597, 700),
     "digits-fewshot": Transfer(_ALL, 3, 400, 597, 700, pretrain_on="parity"),

@@ -14,6 +14,7 @@ from energytune.data.entry import LoadRequest
 from energytune.data.fingerprint import protocol_text, splits_fingerprint
 from energytune.data.holdout import cut_valid
 from energytune.data.image_sources import ImageSource
+from energytune.data.preprocessing import describe_images
 from energytune.data.splits import HeldOut, Splits
 from energytune.data.transforms import EvalTransform, TrainTransform
 from energytune.data.validation import validate_splits
@@ -114,6 +115,7 @@ def make_splits(
         fingerprint=splits_fingerprint(hashes, *(transform.id for transform in transforms)),
         protocol=protocol_text(labelled, hashes, len(splits["valid"]), len(splits["test"])),
         hashes=hashes,
+        preprocessing=describe_images(request.input_config, "crop"),
     )
 
 

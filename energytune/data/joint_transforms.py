@@ -18,18 +18,27 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from energytune.config import InputConfig
 from energytune.data.transforms import EvalTransform, normalise
 
-__all__ = ["UNLABELLED", "JointEval", "JointTrain", "JointTransform", "fits"]
+__all__ = [
+    "UNLABELLED",
+    "JointEval",
+    "JointTrain",
+    "JointTransform",
+    "fits",
+    "fitted_size",
+    "restore_mask",
+]
 
 UNLABELLED = 255
 """Value of a pixel without a label."""
@@ -89,13 +98,19 @@ class JointEval:
         self, image: Image.Image, mask: Image.Image, rng: random.Random
     ) -> tuple[Tensor, Tensor]:
         """Returns image (C, H, W) float32 and mask (H, W) uint8; draws nothing."""
-        size = _fitted(image.size, self.config)
-        pixels = normalise(_resized_image(image, size, self.config), self.config)
-        return _padded(pixels, self.config, 0.0), self.mask(mask)
+        return self.image(image), self.mask(mask)
+
+    def image(self, image: Image.Image) -> Tensor:
+        """Returns the image (C, H, W) float32 without a look at a mask."""
+        return _padded(normalise(self.fitted(image), self.config), self.config, 0.0)
+
+    def fitted(self, image: Image.Image) -> Image.Image:
+        """Returns the image made to fit, before it is normalised and padded."""
+        return _resized_image(image, fitted_size(image.size, self.config), self.config)
 
     def mask(self, mask: Image.Image) -> Tensor:
         """Returns the mask (H, W) uint8 without a look at its image."""
-        small = _as_indices(_resized_mask(mask, _fitted(mask.size, self.config)))
+        small = _as_indices(_resized_mask(mask, fitted_size(mask.size, self.config)))
         return _padded(small, self.config, UNLABELLED)
 
 
@@ -127,7 +142,7 @@ class JointTrain:
     ) -> tuple[Tensor, Tensor]:
         """Returns image (C, H, W) float32 and mask (H, W) uint8, augmented as ``rng`` draws."""
         scale = rng.uniform(*_SCALES)
-        fitted = _fitted(image.size, self.config)
+        fitted = fitted_size(image.size, self.config)
         size = max(1, round(fitted[0] * scale)), max(1, round(fitted[1] * scale))
         height, width = self.config.size[1:]
         left = rng.randint(0, max(0, size[0] - width))
@@ -148,10 +163,28 @@ class JointTrain:
 
 def fits(size: tuple[int, int], config: InputConfig) -> bool:
     """Returns whether an image of that width and height is evaluated as it is, only padded."""
-    return _fitted(size, config) == size
+    return fitted_size(size, config) == size
 
 
-def _fitted(size: tuple[int, int], config: InputConfig) -> tuple[int, int]:
+def restore_mask(
+    mask: NDArray[Any], size: tuple[int, int], config: InputConfig
+) -> NDArray[np.uint8]:
+    """Undoes :class:`JointEval` on a predicted mask: cuts off what was padded, resizes back.
+
+    Args:
+        mask: Class indices below 256, (H, W), of the config's size.
+        size: Width and height of the image as it came.
+        config: Of the transform.
+
+    Returns:
+        (height, width) of the image, each pixel the nearest one's class.
+    """
+    width, height = fitted_size(size, config)
+    cut = Image.fromarray(np.ascontiguousarray(mask[:height, :width].astype(np.uint8)))
+    return np.array(_resized_mask(cut, size), dtype=np.uint8)
+
+
+def fitted_size(size: tuple[int, int], config: InputConfig) -> tuple[int, int]:
     """Returns width and height of an image after it is made to fit; never larger than before."""
     height, width = config.size[1:]
     scale = min(1.0, width / size[0], height / size[1])

@@ -11,6 +11,7 @@ from energytune.data.fingerprint import (
 )
 from energytune.data.molecule_split import MoleculeSplit
 from energytune.data.molecule_table import PARTS, MoleculeTable
+from energytune.data.preprocessing import describe_smiles
 from energytune.data.splits import HeldOut, Splits
 from energytune.data.validation_labels import check_labels
 from energytune.progress import NO_PROGRESS, Progress
@@ -62,4 +63,5 @@ def molecule_splits(table: MoleculeTable, *, name: str, progress: Progress = NO_
         fingerprint=splits_fingerprint(hashes, ATOM_VOCABULARY, f"{shape}"),
         protocol=protocol,
         hashes=hashes,
+        preprocessing=describe_smiles(shape.n_slots, shape.n_neighbours, ATOM_VOCABULARY),
     )

@@ -17,10 +17,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from energytune.config import InputConfig
 from energytune.data.digits_source import read_digits
 from energytune.data.entry import DatasetEntry, LoadRequest
 from energytune.data.fingerprint import hash_tensors, protocol_text, splits_fingerprint
 from energytune.data.holdout import class_ranks, stratified_order
+from energytune.data.preprocessing import describe_images
 from energytune.data.pretraining import PretrainConfig, PretrainSet
 from energytune.data.scene_canvas import draw_scene
 from energytune.data.splits import HeldOut, Splits, TensorSplit
@@ -40,6 +42,7 @@ _SIDE = 64  # of a canvas in pixels; pretraining sees one half as large
 _N_BARS = 2  # on a canvas
 _MEAN, _STD = 0.38, 0.16  # about those of all channels, scaled to [0, 1]
 _TRANSFORM_ID = "scenes-1"
+_INPUT = InputConfig((3, _SIDE, _SIDE), (_MEAN,) * 3, (_STD,) * 3, "bilinear", 1.0)
 
 
 def status(entry: DatasetEntry, root: Path) -> tuple[bool, str]:
@@ -84,6 +87,7 @@ def load_scenes() -> Splits:
             name, hashes, len(splits["valid"]), len(splits["test"]), metric="mIoU"
         ),
         hashes=hashes,
+        preprocessing=describe_images(_INPUT, "fit"),
     )
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "ImageTransform",
     "ScaleTransform",
     "TrainTransform",
+    "as_picture",
     "is_ready",
     "normalise",
 ]
@@ -83,13 +84,15 @@ class EvalTransform:
 
     def __call__(self, image: Any, rng: random.Random) -> Tensor:
         """Returns float32 (C, H, W); draws nothing."""
-        if is_ready(image):
-            return _ready(image)
+        return _ready(image) if is_ready(image) else normalise(self.cropped(image), self.config)
+
+    def cropped(self, image: Any) -> Image.Image:
+        """Returns an 8-bit image resized and cropped, before it is normalised."""
         height, width = self.config.size[1:]
         resized = _resize(image, self.config, self.config.crop_pct)
         left = round((resized.width - width) / 2.0)
         top = round((resized.height - height) / 2.0)
-        return normalise(resized.crop((left, top, left + width, top + height)), self.config)
+        return resized.crop((left, top, left + width, top + height))
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,12 @@ def _check(config: InputConfig) -> None:
         )
 
 
-def _as_pil(image: Any, mode: str | None) -> Image.Image:
+def as_picture(image: Any) -> Image.Image:
+    """Returns an 8-bit image as Pillow's picture, of the mode in which it came.
+
+    Args:
+        image: A PIL image, or a uint8 array or tensor, as the module says.
+    """
     if isinstance(image, Tensor):
         image = image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy()
     if isinstance(image, np.ndarray):
@@ -206,6 +214,11 @@ def _as_pil(image: Any, mode: str | None) -> Image.Image:
             image = image[:, :, 0]
         image = Image.fromarray(image)
     picture: Image.Image = image
+    return picture
+
+
+def _as_pil(image: Any, mode: str | None) -> Image.Image:
+    picture = as_picture(image)
     if picture.mode.startswith(("I", "F")):  # Pillow would clip them to white without a word
         raise DataError(
             f"An image of mode {picture.mode!r} has more than 8 bits a channel. Scale it to 8 "

@@ -24,6 +24,7 @@ from energytune.data.joint_transforms import JointEval, JointTrain, fits
 from energytune.data.mask_census import PairFacts, take_census
 from energytune.data.mask_files import MaskPair
 from energytune.data.mask_split import MaskSplit
+from energytune.data.preprocessing import describe_images
 from energytune.data.splits import HeldOut, Splits
 from energytune.data.validation_pixels import validate_pixels
 from energytune.data.voc_files import find_voc, read_list, require_voc
@@ -122,6 +123,7 @@ def load(entry: DatasetEntry, request: LoadRequest) -> Splits:
             entry.name, hashes, len(valid), len(lists["val"]), metric="mIoU", note=note
         ),
         hashes=hashes,
+        preprocessing=describe_images(request.input_config, "fit"),
     )
 
 

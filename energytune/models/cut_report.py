@@ -21,7 +21,7 @@ __all__ = [
 
 PAGE_HEADER = """# Where backbones are cut
 
-<!-- Written by `make docs`, which runs `energytune backbones --cuts --markdown`. Run it again
+<!-- Written by `make cuts`, which runs `energytune backbones --cuts --markdown`. Run it again
 instead of editing this page. -->
 
 `reinit_depth = k` reinitialises the last k blocks of a backbone and probes them together with the

@@ -16,26 +16,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from mlflow.models import Model, ModelSignature
-from mlflow.types.schema import ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.models import Model
 
 from energytune.errors import TrackingError
 from energytune.models import EMBEDDED_BACKBONES
+from energytune.tracking.package_inputs import input_kind, signature, write_example
 
 __all__ = ["build_model_folder", "requirements"]
 
-_MAX_EXAMPLE_VALUES = 20_000
-"""Larger input examples are left out: an image of 224 x 224 is megabytes of JSON."""
+_PACKAGES_OF_INPUTS = {"image": ["pillow"], "pixels": ["pillow"], "smiles": ["rdkit"]}
 
 
-def requirements(spec: Mapping[str, Any]) -> list[str]:
-    """Returns the pinned packages that a model needs to be loaded and served."""
+def requirements(spec: Mapping[str, Any], input_kind: str = "ready") -> list[str]:
+    """Returns the pinned packages that a model needs to be loaded and served.
+
+    Args:
+        spec: What ``energytune.models.rebuild_model`` needs.
+        input_kind: Kind of its preprocessing.
+    """
     names = ["energytune", "mlflow", "numpy", "safetensors", "torch"]
     if spec.get("backbone") not in EMBEDDED_BACKBONES:
         names += ["timm", "torchvision"]
     elif str(spec.get("backbone")).startswith("gcn"):
         names += ["torch-geometric"]
+    names += _PACKAGES_OF_INPUTS.get(input_kind, [])
     pinned = []
     for name in names:
         try:
@@ -65,8 +69,8 @@ def build_model_folder(
         spec: What ``energytune.models.rebuild_model`` needs; JSON values, with ``n_outputs``.
         input_shape: Shape of one preprocessed sample: ``(C, H, W)``, ``(64,)`` or
             ``(S, F)``.
-        description: Further JSON values for the description: class names, recipe, protocol,
-            metric.
+        description: Further JSON values for the description: class names, preprocessing,
+            recipe, protocol, metric. Without preprocessing inputs come ready for the network.
         model_id: MLflow's id of the logged model.
         run_id: MLflow's id of the run that made it.
 
@@ -88,15 +92,15 @@ def build_model_folder(
     shutil.copyfile(code, folder / code.name)
 
     model = Model(run_id=run_id, model_id=model_id)
-    model.signature = _signature(input_shape, spec, str(content.get("metric", "accuracy")))
-    if example := _write_example(folder, input_shape):
+    model.signature = signature(content)
+    if example := write_example(folder, content):
         model.saved_input_example_info = example
     model.add_flavor(
         "python_function",
         loader_module="mlflow.pyfunc.loaders.code_model",
         model_code_path=code.name,
         python_version=platform.python_version(),
-        env=_write_environment(folder, requirements(spec)),
+        env=_write_environment(folder, requirements(spec, input_kind(content))),
         artifacts={
             name: {"path": f"artifacts/{file}", "uri": file}
             for name, file in (
@@ -108,21 +112,6 @@ def build_model_folder(
         code=None,
     )
     model.save(str(folder / "MLmodel"))
-
-
-def _write_example(folder: Path, input_shape: Sequence[int]) -> dict[str, str] | None:
-    """Writes a batch of two zeros as MLflow's input example, unless it is too large."""
-    example = np.zeros((2, *input_shape), dtype=np.float32)
-    if example.size > _MAX_EXAMPLE_VALUES:
-        return None
-    values = example.tolist()
-    (folder / "input_example.json").write_text(json.dumps(values))
-    (folder / "serving_input_example.json").write_text(json.dumps({"inputs": values}))
-    return {
-        "artifact_path": "input_example.json",
-        "serving_input_path": "serving_input_example.json",
-        "type": "ndarray",
-    }
 
 
 def _write_environment(folder: Path, pinned: Sequence[str]) -> dict[str, str]:
@@ -139,18 +128,3 @@ def _write_environment(folder: Path, pinned: Sequence[str]) -> dict[str, str]:
         f"- pip:\n{lines}"
     )
     return {"conda": "conda.yaml", "virtualenv": "python_env.yaml"}
-
-
-def _signature(input_shape: Sequence[int], spec: Mapping[str, Any], metric: str) -> ModelSignature:
-    n_outputs, pixels = int(spec["n_outputs"]), tuple(spec.get("output_size") or ())
-    label = (-1, n_outputs) if metric == "roc_auc" else (-1, *pixels)
-    return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, *input_shape))]),
-        outputs=Schema(
-            [
-                TensorSpec(np.dtype(np.float32), (-1, n_outputs, *pixels), name="probs"),
-                TensorSpec(np.dtype(np.int64), label, name="label"),
-            ]
-        ),
-        params=ParamSchema([ParamSpec("batch_size", "integer", 256)]),
-    )

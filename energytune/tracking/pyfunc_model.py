@@ -6,28 +6,31 @@ alone: it needs energytune installed, and nothing beside it but its two artifact
 
 from __future__ import annotations
 
-import json
+import logging
+import os
+from pathlib import Path
 from typing import Any
 
 import mlflow.models
 import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel
 
 
 class EnergyTuneModel(PythonModel):
-    """Predicts class probabilities of preprocessed inputs."""
+    """Predicts from raw inputs: images in base64, pixels, or SMILES."""
 
     def load_context(self, context: Any) -> None:
-        """Rebuilds the network from its JSON description and loads its weights."""
-        from safetensors.torch import load_file
+        """Rebuilds the network from its JSON description and loads its weights.
 
-        from energytune.models import rebuild_model
+        ``ENERGYTUNE_DEVICE`` names the device; without it a GPU is taken if there is one.
+        """
+        from energytune.serving import open_folder
 
-        with open(context.artifacts["description"], encoding="utf-8") as file:
-            self.description = json.load(file)
-        self.model = rebuild_model(self.description["spec"])
-        self.model.load_state_dict(load_file(context.artifacts["weights"]))
-        self.model.eval()
+        weights = Path(context.artifacts["weights"])
+        device = os.environ.get("ENERGYTUNE_DEVICE") or None
+        self.predictor = open_folder(weights.parents[1], device=device)
 
     def predict(  # the plain np.ndarray hint keeps MLflow from warning that it can't use it
         self,
@@ -35,39 +38,30 @@ class EnergyTuneModel(PythonModel):
         model_input: np.ndarray,
         params: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Returns probabilities and labels.
+        """Returns probabilities, labels and names, as ``energytune.serving.answer_request`` says.
 
         Args:
             context: Not used.
-            model_input: float32, preprocessed as in training: (N, C, H, W) images, (N, 64) for
-                the embedded digits, or (N, S, F) molecules.
-            params: ``batch_size``, an int.
+            model_input: What the signature says: base64 of image files in the column ``image``,
+                SMILES in the column ``smiles``, pixels, or float32 that come ready.
+            params: ``batch_size``, an int >= 1.
 
-        Returns:
-            ``"probs"`` float32 (N, K), each row summing to 1, and ``"label"`` int64 (N,); for
-            several yes-or-no labels both (N, L); for pixels (N, K, H, W) and (N, H, W).
+        Raises:
+            MlflowException: An input can't be used (a server answers 400), or the model fails
+                (500); without a stack trace, which would go to the client.
         """
-        import torch
+        from energytune.errors import EnergyTuneError
+        from energytune.serving import answer_request
 
-        inputs = torch.from_numpy(np.array(model_input, dtype=np.float32))
-        batch_size = int((params or {}).get("batch_size", 256))
-        with torch.inference_mode():
-            batches = [inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size)]
-            parts = [self._probs(self.model(batch)) for batch in batches]
-        probs = torch.cat(parts).numpy() if len(inputs) else np.zeros((0, self._n_outputs()))
-        label = probs > 0.5 if self._is_multilabel() else probs.argmax(1)
-        return {"probs": probs.astype(np.float32), "label": label.astype(np.int64)}
-
-    def _probs(self, logits: Any) -> Any:
-        import torch
-
-        return torch.sigmoid(logits) if self._is_multilabel() else torch.softmax(logits, dim=1)
-
-    def _is_multilabel(self) -> bool:
-        return bool(self.description.get("metric") == "roc_auc")
-
-    def _n_outputs(self) -> int:
-        return int(self.description["spec"]["n_outputs"])
+        batch_size = int((params or {}).get("batch_size", 32))
+        try:
+            return answer_request(self.predictor, model_input, batch_size)
+        except EnergyTuneError as error:
+            raise MlflowException(str(error), error_code=INVALID_PARAMETER_VALUE) from error
+        except Exception as error:
+            told = f"The model failed: {type(error).__name__}. The server's log has more."
+            logging.getLogger("energytune").exception("A request failed.")
+            raise MlflowException(told, error_code=INTERNAL_ERROR) from error
 
 
 mlflow.models.set_model(EnergyTuneModel())

@@ -10,7 +10,10 @@ import mlflow
 import numpy as np
 import pytest
 
+from energytune import load_champion
 from energytune.config import SearchConfig, SearchSpace
+from energytune.data.digits_source import read_digits
+from energytune.data.embedded import _parts, _transfer
 from energytune.search.pretrain import pretrain
 from energytune.search.result import TuneResult
 from energytune.search.run import run_search
@@ -87,19 +90,34 @@ def test_search_end_to_end_and_again(search: Search, dataset, heads, metric) -> 
 
 
 def _check_model(result: TuneResult, metric: str) -> None:
-    """The registered model loads from MLflow and gives the probabilities that the task says."""
+    """The registered model takes raw inputs and gives the probabilities that the task says."""
     mlflow.set_tracking_uri(result.tracking.uri)
     registered = result.registered
     model = mlflow.pyfunc.load_model(f"models:/{registered.name}/{registered.version}")
-    _, *shape = model.metadata.get_input_schema().inputs[0].shape
-    answer = model.predict(np.zeros((2, *shape), dtype=np.float32))
+    answer = model.predict(model.input_example)
+    if metric == "miou":
+        assert answer["label"].shape == (1, 64, 64)
+        assert set(np.unique(answer["label"])) <= {*range(6), 255}
+        return
     probs, label = answer["probs"], answer["label"]
     if metric == "roc_auc":
         assert probs.shape == label.shape == (2, 12)
         assert ((probs > 0) & (probs < 1)).all()
     else:
         np.testing.assert_allclose(probs.sum(axis=1), 1.0, rtol=1e-4)
-        assert label.shape == (2, *probs.shape[2:])
+        assert label.shape == (2,)
+        _check_score_on_raw_digits(result)
+
+
+def _check_score_on_raw_digits(result: TuneResult) -> None:
+    """The registered model scores on the raw test images what the search has told."""
+    registered, pixels, digits = result.registered, *read_digits()
+    model = load_champion(
+        "digits", version=registered.version, tracking_uri=result.tracking.uri, device="cpu"
+    )
+    test = _parts(_transfer("digits"), digits)["test"]
+    told = [prediction.labels[0] for prediction in model.predict(pixels[test].numpy())]
+    assert (np.array(told) == digits[test].numpy()).mean() == pytest.approx(model.score)
 
 
 def test_tox21_with_a_checkpoint_of_pcba(search: Search, tmp_path: Path) -> None:

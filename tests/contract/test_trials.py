@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from energytune.config import FinetuneConfig, Recipe
+from energytune.tasks.evidence import evidence_of_correct
 from energytune.training.features_extract import stream_features
+from energytune.trial.evidence_file import read_evidence
 from energytune.trial.records import EpochsDone, Finished, ProbeDone, Tested
 from energytune.trial.run import run_trial
 
@@ -88,3 +91,17 @@ def test_only_a_test_job_reads_the_test_split(bench, make_job):
     assert bench.splits.test.n_opened == 1
     n_told = 0 if bench.splits.task.metric == "miou" else len(bench.splits.test)
     assert len(end.test.correct) == n_told
+
+
+def test_a_test_leaves_the_evidence_of_its_score(bench, make_job, tmp_path):
+    *_, end = run_trial(bench, make_job(1, role="test"))
+    path = end.test.evidence_path
+    if bench.splits.task.metric == "accuracy":
+        assert path is None
+        evidence = evidence_of_correct(end.test.correct)
+    else:
+        assert Path(path) == tmp_path / "models" / "t001.test.safetensors"
+        evidence = read_evidence(Path(path))
+    assert evidence.metric == bench.splits.task.metric
+    assert evidence.n_examples == len(bench.splits.test)
+    assert evidence.score() == end.test.accuracy

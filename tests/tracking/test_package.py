@@ -26,6 +26,7 @@ import json, sys, numpy as np, mlflow.pyfunc
 model = mlflow.pyfunc.load_model(sys.argv[1])
 out = model.predict(np.load(sys.argv[2]), params={"batch_size": 3})
 assert out["probs"].dtype == np.float32 and out["label"].dtype == np.int64
+assert out["class_name"].tolist() == [str(k) for k in out["label"]]
 print(json.dumps({key: value.tolist() for key, value in out.items()}))
 """
 
@@ -82,7 +83,7 @@ def test_mlflow_reads_all_of_the_folder(tmp_path: Path) -> None:
     read = Model.load(str(folder))
     assert read.load_input_example(str(folder)).shape == (2, 64)
     assert read.signature.inputs.inputs[0].shape == (-1, 64)
-    assert read.signature.outputs.input_names() == ["probs", "label"]
+    assert read.signature.outputs.input_names() == ["probs", "label", "class_name"]
     asked = mlflow.pyfunc.get_model_dependencies(str(folder))
     assert Path(asked).read_text().split() == requirements({"backbone": "digits-mlp"})
     for name in ("conda.yaml", "python_env.yaml"):
@@ -93,7 +94,9 @@ def test_mlflow_reads_all_of_the_folder(tmp_path: Path) -> None:
 def test_requirements_are_pinned_and_hold_no_address() -> None:
     plain = requirements({"backbone": "digits-mlp"})
     assert [r for r in plain if r.startswith("torch==")]
-    assert not [r for r in plain if r.startswith("timm")]
+    assert not [r for r in plain if r.startswith(("timm", "pillow", "rdkit"))]
+    assert [r for r in requirements({"backbone": "gcn"}, "smiles") if r.startswith("rdkit==")]
+    assert [r for r in requirements({"backbone": "resnet18"}, "image") if "pillow==" in r]
     assert [r for r in requirements({"backbone": "resnet18"}) if r.startswith("timm==")]
     assert not [r for r in plain if "/" in r or "+" in r]
 
