@@ -10,7 +10,7 @@ DATASET ?= digits
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: help search install install-dev test lint types tests docs clean
+.PHONY: help search install install-dev test lint types tests docs cuts clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,13 +45,17 @@ tests: install-dev types
 	@echo "==> pytest $(PYTEST_ARGS)"
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-docs: install ## Write docs/cuts.md again: which backbones can be cut where (minutes)
+docs: install-dev ## Build the site into site/, warnings as errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "site/index.html; with its search: $(BIN)/python -m http.server --directory site"
+
+cuts: install ## Write docs/cuts.md again: which backbones can be cut where (minutes)
 	@mkdir -p docs
 	@$(BIN)/energytune backbones --cuts --markdown > docs/cuts.md.new || { rm -f docs/cuts.md.new; exit 1; }
 	@mv docs/cuts.md.new docs/cuts.md
 
 clean: ## Delete .venv and caches; searches in energytune-runs stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
 # Stamps: a second run installs nothing unless the requirements have changed.
 $(VENV)/.made:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from energytune.cli.main import app
 from energytune.search.result import TuneResult
+from tests.docs.page_blocks import page_blocks
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,7 +47,9 @@ def test_it_opens_with_the_two_commands_and_pip() -> None:
     assert told == sorted(told)
 
 
-@pytest.mark.parametrize("target", ["help", "search", "test", "install", "install-dev", "clean"])
+@pytest.mark.parametrize(
+    "target", ["help", "search", "test", "install", "install-dev", "docs", "cuts", "clean"]
+)
 def test_the_makefile_has_its_targets(target: str) -> None:
     command = ["make", "--dry-run", target]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -113,24 +116,9 @@ def test_the_figure_of_the_data_flow_is_there() -> None:
         assert stage in figure
 
 
-@pytest.mark.integration
-def test_the_python_example_runs(tmp_path: Path) -> None:
-    example, _ = blocks("python")
-    shortened = example.replace("n_trials=30", "n_trials=3")
-    assert shortened != example
-    told = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{shortened}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert told.returncode == 0, told.stderr
-    assert "tau" in told.stdout
-    assert (tmp_path / "tau.png").stat().st_size > 1000
+SHORT = "--trials 2 --finetune-epochs 4 --confirm-seeds 1 --confirm-recipes 1"
 
-
-_OBJECTIVE = """
+OBJECTIVE = """
 import optuna, energytune
 
 def objective(trial):
@@ -150,19 +138,120 @@ def objective(trial):
     return 1 - 10 * abs(lr - 0.01)
 """
 
+TESTED = {
+    "make search": ['replace "make" "make --dry-run --directory $ROOT"'],
+    "pip install .": [
+        'replace "pip install ." "pip install --dry-run --no-deps --no-build-isolation $ROOT"',
+        "args --trials 1 --no-baselines --finetune-epochs 1 --confirm-seeds 1",
+    ],
+    "energytune pretrain --dataset cifar10": [
+        "skip needs a download of CIFAR10, STL10 and ogb's molecules"
+    ],
+    "from energytune import tune": ['replace "n_trials=30" "n_trials=2"'],
+    'energy_map = energytune.probe("digits", tau_max=256)': [
+        f"python {OBJECTIVE}",
+        'replace "tau_max=256" "tau_max=8"',
+        'replace "n_trials=30" "n_trials=12"',
+    ],
+}
+"""How a block is tested, by the beginning of its first line. Others run as they are."""
 
-@pytest.mark.integration
-def test_sampler_and_pruner_run_in_a_study_of_ones_own(tmp_path: Path) -> None:
-    _, alone = blocks("python")
-    shortened = alone.replace("tau_max=256", "tau_max=8").replace("n_trials=30", "n_trials=12")
-    assert shortened.count("8") > alone.count("8")
+AFTERWARDS = """
+import pathlib
+
+assert pathlib.Path("tau.png").stat().st_size > 1000
+states = set(study.trials_dataframe().state)
+assert {"COMPLETE", "PRUNED"} <= states, states
+"""
+
+COMMANDS = {
+    "energytune search --dataset digits": [f"args {SHORT} --out DIR"],
+    "energytune search --dataset stl10": ["skip needs a download of STL10 and the weights"],
+    "energytune search --dataset digits --fix tau=8": [f"args {SHORT}"],
+    "energytune report DIR": [],
+    "energytune champion show --dataset digits": ["replace show 'show DIR'"],
+    "energytune champion history --dataset digits": ["replace history 'history DIR'"],
+    "energytune predict --dataset stl10 photos/ --top-k 3": [
+        "skip needs a download of STL10 and the weights"
+    ],
+    "energytune export --dataset stl10 --format onnx --out stl10.onnx": [
+        "skip needs a download of STL10 and the weights"
+    ],
+    "energytune probe --dataset digits --plot map.png": ["args --tau-max 8 --head linear"],
+    "energytune diagnose --dataset digits": ["args --tau-max 8 --head linear --no-track"],
+    "energytune pretrain --dataset cifar10 --backbone resnet18 --out ckpt.safetensors": [
+        "skip needs a download of CIFAR10"
+    ],
+    "energytune cache list": [],
+    "energytune cache clear": ["args --yes --older-than 3650d"],
+    "energytune sync DIR": [],
+    "energytune ui DIR": ["serve"],
+    "energytune datasets": [],
+    "energytune datasets voc2012": [],
+    "energytune backbones": [],
+    "energytune backbones resnet18 --cuts": ["args --input-size 32"],
+    "energytune doctor": [],
+}
+"""How a command of the README's table is tested."""
+
+
+def directives(told: list[str]) -> str:
+    return "".join(f"<!-- test: {one} -->\n\n" for one in told)
+
+
+def with_directives(page: str) -> str:
+    """Returns the README with what :data:`TESTED` says before each block."""
+    lines = page.splitlines(keepends=True)
+    for block in reversed(page_blocks(page)):
+        found = [told for start, told in TESTED.items() if block.text.startswith(start)]
+        if found:
+            lines.insert(block.line - 1, directives(found[0]))
+    return "".join(lines)
+
+
+def commands_of_the_table() -> list[str]:
+    section = README.partition("\n## Commands\n")[2].partition("\n## ")[0]
+    return re.findall(r"`(energytune [^`]+)`", section)
+
+
+def run_page(page: str, folder: Path) -> None:
+    path = folder / "page.md"
+    path.write_text(page, encoding="utf-8")
     told = subprocess.run(
-        [sys.executable, "-c", f"{_OBJECTIVE}\n{shortened}\nprint(study.trials_dataframe().state)"],
-        cwd=tmp_path,
+        [sys.executable, "-m", "tests.docs.page_runner", str(path), str(folder / "work")],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
-    assert "COMPLETE" in told.stdout
-    assert "PRUNED" in told.stdout
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_what_is_said_of_blocks_is_said_of_one_each() -> None:
+    blocks = page_blocks(README)
+    for start in TESTED:
+        assert sum(block.text.startswith(start) for block in blocks) == 1, start
+    page = page_blocks(with_directives(README))
+    assert len(page) == len(blocks) + 1  # the objective
+    assert [block.text.split()[1] for block in page if block.skip] == ["pretrain"]
+
+
+def test_every_command_of_the_table_is_tested() -> None:
+    found = commands_of_the_table()
+    assert len(found) >= 12
+    assert set(found) - set(COMMANDS) == set()
+
+
+@pytest.mark.integration
+def test_every_block_runs(tmp_path: Path) -> None:
+    page = f"{with_directives(README)}\n<!-- test: python {AFTERWARDS}-->\n"
+    run_page(page, tmp_path)
+
+
+@pytest.mark.integration
+def test_every_command_of_the_table_runs(tmp_path: Path) -> None:
+    blocks = [
+        f"{directives(COMMANDS[command])}```sh\n{command}\n```\n\n"
+        for command in commands_of_the_table()
+    ]
+    run_page("".join(blocks), tmp_path)
