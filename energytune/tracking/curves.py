@@ -52,9 +52,9 @@ def snapshot_points(snapshots: Iterable[ProbeSnapshot], end_ms: int, seconds: fl
     for shot in shown:
         at = end_ms - round(1000 * seconds * (1 - shot.epoch / last))
         values = {
+            "hp/aie": shot.aie,  # first: MLflow's compare page draws the first of the metrics
             "hp/train_acc": shot.train_acc,
             "hp/valid_acc": shot.valid_acc,
-            "hp/aie": shot.aie,
             "hp/valid_loss": shot.valid_loss,
             "hp/head_norm": shot.head_norm,
             "hp/pull_norm": shot.pull_norm,

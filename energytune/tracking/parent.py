@@ -6,6 +6,7 @@ from energytune.errors import TrackingError
 from energytune.tracking.client import open_client, tracking_errors
 from energytune.tracking.links import deep_link
 from energytune.tracking.observer import UID_TAG, experiment_name
+from energytune.tracking.view import VIEW_TAG
 
 __all__ = ["find_parent_run"]
 
@@ -28,5 +29,6 @@ def find_parent_run(uri: str, dataset: str, search_id: str) -> tuple[str | None,
             runs = client.search_runs([experiment.experiment_id], query, max_results=1)
     except TrackingError:
         return None, None
-    link = deep_link(uri, experiment.experiment_id, search_id)
+    has_view = VIEW_TAG + search_id in experiment.tags
+    link = deep_link(uri, experiment.experiment_id, search_id, has_view=has_view)
     return link, runs[0].info.run_id if runs else None

@@ -13,15 +13,41 @@ import tempfile
 import time
 import urllib.request
 import webbrowser
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from energytune.errors import ResourceError, TrackingError
-from energytune.tracking.store import artifact_root, default_uri, prepare_sqlite, sqlite_path
+from energytune.paths import cache_dir
+from energytune.tracking.pages import find_pages
+from energytune.tracking.store import (
+    artifact_root,
+    locked,
+    prepare_sqlite,
+    redact,
+    sqlite_path,
+)
 
 __all__ = ["UiServer", "serve_ui", "start_ui"]
 
 _LOOPBACK = ("127.0.0.1", "localhost")
+_SAY = partial(print, flush=True)
+_LIFELINE = """
+import os, runpy, signal, sys, threading
+
+def watch():
+    while os.read(0, 1):
+        pass
+    os.killpg(os.getpid(), signal.SIGKILL)
+
+threading.Thread(target=watch, daemon=True).start()
+sys.argv[0] = "mlflow"
+runpy.run_module("mlflow", run_name="__main__")
+"""
+"""MLflow's command line, which ends with its whole process group when its standard input does.
+That is a pipe that the launcher holds: not even ``kill -9`` of the launcher leaves a server."""
 
 
 class UiServer:
@@ -32,8 +58,11 @@ class UiServer:
         process: The server's first process, leader of a process group of its own.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], url: str, log: Path, reservation: ExitStack
+    ) -> None:
         self.process, self.url, self._log = process, url, log
+        self._reservation = reservation
 
     def wait_until_ready(self, timeout_s: float = 120.0) -> None:
         """Returns when the server answers.
@@ -48,7 +77,8 @@ class UiServer:
             except OSError:
                 time.sleep(0.2)
             else:
-                return
+                if self.process.poll() is None:
+                    return
         tail = self._log.read_text(errors="replace").strip()[-600:]
         self.stop()
         raise TrackingError(f"MLflow's server did not start at {self.url}. It says:\n{tail}")
@@ -63,7 +93,10 @@ class UiServer:
                 if not _signal_group(self.process.pid, 0):
                     break
                 time.sleep(0.05)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         self.process.wait()
+        self._reservation.close()
         shutil.rmtree(self._log.parent, ignore_errors=True)
 
     def __enter__(self) -> UiServer:
@@ -92,7 +125,7 @@ def start_ui(
         artifacts: Folder for artifacts; None puts it beside a SQLite file.
         host: Address to listen on. Another than this machine's needs ``MLFLOW_AUTH_CONFIG_PATH``
             and MLflow's basic authentication.
-        port: Port; None takes 5000, or a free one if that is taken.
+        port: Port; 0 takes a free one, None takes 5000, or a free one if that is taken.
 
     Raises:
         TrackingError: The host is refused, or the store is a server already.
@@ -105,7 +138,8 @@ def start_ui(
     if path is not None:
         prepare_sqlite(path)
         store = f"sqlite:///{path}"
-    port = _choose_port(host, port)
+    reservation = ExitStack()
+    port = _choose_port(host, port, reservation)
     root = (artifacts or artifact_root(store, Path.cwd()) or Path.cwd()).absolute()
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     names = dict.fromkeys((host, *_LOOPBACK)) if host in _LOOPBACK else {host: None}
@@ -125,55 +159,73 @@ def start_ui(
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
-    command = [sys.executable, "-m", "mlflow", "server", *sum(arguments.items(), ())]
+    command = [sys.executable, "-c", _LIFELINE, "server", *sum(arguments.items(), ())]
     with open(log, "wb") as output:
         process = subprocess.Popen(
             [*command, *(["--app-name", "basic-auth"] if auth else [])],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
             cwd=log.parent,
             start_new_session=True,
         )
-    return UiServer(process, f"http://{host}:{port}", log)
+    return UiServer(process, f"http://{host}:{port}", log, reservation)
 
 
 def serve_ui(
-    run_folder: Path | str,
+    uri: str,
     *,
     host: str = "127.0.0.1",
     port: int | None = None,
     open_browser: bool = False,
+    say: Callable[[str], None] = _SAY,
 ) -> None:
-    """Shows a run folder's own store until Ctrl-C; prints the address.
+    """Shows a store until Ctrl-C; tells its address and a link to each of the latest searches.
 
     Args:
-        run_folder: Folder of a search.
+        uri: Tracking URI. A server that runs already is only linked to.
         host: See :func:`start_ui`.
-        port: See :func:`start_ui`.
-        open_browser: Whether to open the address.
+        port: Port; if it is taken, a free one is found and told.
+        open_browser: Whether to open the latest search, or the start page if there is none.
+        say: Takes what is told, line by line.
 
     Raises:
-        TrackingError: There is no store, or the server does not start.
-        ResourceError: The port is taken.
+        TrackingError: There is no store, or the server does not start or answer.
     """
-    store = default_uri(run_folder)
-    path = sqlite_path(store)
-    if path is None or not path.exists():
+    if uri.startswith(("http://", "https://")):
+        say(f"MLflow: {redact(uri, drop=True)}")
+        _tell_pages(uri, open_browser, say)
+        return
+    path = sqlite_path(uri)
+    if path is not None and not path.exists():
         raise TrackingError(
             f"There is no MLflow store at {path}. Name the folder of a search (its --out), or run "
             "`energytune sync` on it first."
         )
-    with start_ui(store, host=host, port=port) as server:
-        server.wait_until_ready()
-        print(f"MLflow: {server.url}   (Ctrl-C stops it)", flush=True)
-        if open_browser:
-            webbrowser.open(server.url)
+    try:
+        server = start_ui(uri, host=host, port=port)
+    except ResourceError as taken:
+        say(f"{str(taken).split(' Name')[0]} A free one is taken instead.")
+        server = start_ui(uri, host=host, port=0)
+    with server:
         try:
+            server.wait_until_ready()
+            say(f"MLflow: {server.url}   (Ctrl-C stops it)")
+            _tell_pages(server.url, open_browser, say)
             server.process.wait()
         except KeyboardInterrupt:
-            print("Stopping MLflow.", flush=True)
+            say("Stopping MLflow.")
+
+
+def _tell_pages(url: str, open_browser: bool, say: Callable[[str], None]) -> None:
+    pages = find_pages(url)
+    for page in pages:
+        say(f"\n{page.title}")
+        for what, link in page.links.items():
+            say(f"  {what:<9}{link}")
+    if open_browser:
+        webbrowser.open(next((next(iter(p.links.values())) for p in pages), url))
 
 
 def _check_host(host: str) -> bool:
@@ -189,18 +241,26 @@ def _check_host(host: str) -> bool:
     )
 
 
-def _choose_port(host: str, port: int | None) -> int:
-    wanted = (5000, 0) if port is None else (port,)
-    problem: OSError | None = None
-    for candidate in wanted:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
+def _choose_port(host: str, port: int | None, reservation: ExitStack) -> int:
+    """Returns a port that nobody listens on; 5000 is left to another launcher that starts up.
+
+    A server takes seconds until it listens. A second launcher that starts meanwhile would find
+    the same port free, and then take the first one's server for its own.
+    """
+    problem = ""
+    for candidate in (5000, 0) if port is None else (port,):
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind((host, candidate))
-            except OSError as failure:
-                problem = failure
-            else:
-                return int(probe.getsockname()[1])
+                chosen = int(probe.getsockname()[1])
+        except OSError as failure:
+            problem = str(failure)
+            continue
+        lock = cache_dir() / "mlflow" / f"port-{chosen}.lock"
+        if reservation.enter_context(locked(lock, wait=False)):
+            return chosen
+        problem = "another `energytune ui` has it"
     raise ResourceError(
         f"Port {port} on {host} can't be used ({problem}). Name another one with --port."
     )

@@ -45,7 +45,7 @@ def test_another_host_is_refused_without_a_password(
 
 def test_a_folder_without_a_store_is_told(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="no MLflow store"):
-        serve_ui(tmp_path)
+        serve_ui(default_uri(tmp_path))
 
 
 @pytest.mark.integration
