@@ -246,7 +246,8 @@ def _quiet(offline: bool) -> Iterator[None]:
     Without a network it would try for some 20 seconds.
     """
     bars, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
-    switches = (datasets.config, huggingface_hub.constants)  # both are asked, at each call
+    # both are asked, at each call
+    switches: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
     before = [switch.HF_HUB_OFFLINE for switch in switches]
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
