@@ -7,8 +7,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.browsers import browser
+from tests.not_run import pytest_runtest_makereport, pytest_terminal_summary
+
+if TYPE_CHECKING:
+    from tests.registered import ModelStore
+
+__all__ = ["browser", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
 # Before torch is imported by any test module: small tensors only lose time on several threads,
 # and results must not depend on how many cores the machine has.
@@ -50,6 +59,16 @@ def stl10_root(tmp_path: Path, stl10_files: ModuleType, monkeypatch: pytest.Monk
     stl10_files.patch_md5s(folder, monkeypatch)
     stl10_files.accept_md5s(folder)
     return root
+
+
+@pytest.fixture(scope="session")
+def model_store(tmp_path_factory: pytest.TempPathFactory, _session_cache: str) -> ModelStore:
+    """A store with a registered model of each kind; see ``tests/registered.py``."""
+    from tests.registered import make_store
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENERGYTUNE_CACHE", _session_cache)
+        return make_store(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session")

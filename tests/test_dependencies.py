@@ -16,7 +16,7 @@ PROJECT = tomllib.loads(PYPROJECT)["project"]
 DISTRIBUTION_OF = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Import names that are not their distribution's."""
 NOT_YET_USED: set[str] = set()
-USER_EXTRAS = ("hf", "mol")
+USER_EXTRAS = ("export", "hf", "mol")
 """Extras that a user installs for some datasets."""
 LOADED_ON_DEMAND = {"hf": "energytune/data/huggingface_tables.py"}
 """Modules that are imported inside a function only, once it is known that the extra is there."""

@@ -41,6 +41,7 @@ def test_public_names_are_listed_and_unknown_ones_fail() -> None:
         "PretrainResult",
         "TuneResult",
         "__version__",
+        "load_champion",
         "pretrain",
         "probe",
         "tune",
@@ -51,5 +52,6 @@ def test_public_names_are_listed_and_unknown_ones_fail() -> None:
     assert isinstance(energytune.EnergyPruner, type)
     assert isinstance(energytune.EnergySampler, type)
     assert energytune.probe.__module__ == "energytune.search.probe_map"
+    assert energytune.load_champion.__module__ == "energytune.tracking.load"
     with pytest.raises(AttributeError, match="tunes"):
         energytune.tunes  # noqa: B018

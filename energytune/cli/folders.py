@@ -6,13 +6,15 @@ from pathlib import Path
 
 from energytune.errors import OutputError
 
-__all__ = ["RUNS_DIR", "find_searches", "find_store"]
+__all__ = ["JOURNAL", "RUNS_DIR", "STORE", "champion_store", "find_searches", "find_store"]
 
 RUNS_DIR = Path("energytune-runs")
 """Where searches lie that name no ``--out``; they share one MLflow store."""
 
-_JOURNAL = "tracking.jsonl"
-_STORE = "mlflow.db"
+JOURNAL = "tracking.jsonl"
+"""File of a tracked search in its folder."""
+STORE = "mlflow.db"
+"""File of an MLflow store in its folder."""
 
 
 def find_searches(folder: Path) -> list[Path]:
@@ -21,9 +23,9 @@ def find_searches(folder: Path) -> list[Path]:
     Raises:
         OutputError: There is none.
     """
-    if (folder / _JOURNAL).is_file():
+    if (folder / JOURNAL).is_file():
         return [folder]
-    inside = sorted(path.parent for path in folder.glob(f"*/{_JOURNAL}"))
+    inside = sorted(path.parent for path in folder.glob(f"*/{JOURNAL}"))
     if not inside:
         raise _nothing_there(folder)
     return inside
@@ -36,11 +38,40 @@ def find_store(folder: Path) -> Path:
         OutputError: There is none.
     """
     folder = folder.absolute()
-    if (folder / _STORE).is_file():
+    if (folder / STORE).is_file():
         return folder
-    if (folder / _JOURNAL).is_file():
-        return folder.parent if (folder.parent / _STORE).is_file() else folder
+    if (folder / JOURNAL).is_file():
+        return folder.parent if (folder.parent / STORE).is_file() else folder
     raise _nothing_there(folder)
+
+
+def champion_store(folder: Path, uri: str | None) -> str:
+    """Returns the MLflow URI where the models of a folder's searches are registered.
+
+    Args:
+        folder: Of a search, whose own store it is, wherever that is; or of several searches,
+            which is the store they share.
+        uri: Named by the user; None looks into the folder.
+
+    Raises:
+        OutputError: There is no store, or there are several.
+    """
+    if uri is not None:
+        return uri
+    from energytune.tracking.drain import last_uri
+    from energytune.tracking.store import default_uri
+
+    if not (folder / JOURNAL).is_file() and (folder / STORE).is_file():
+        return default_uri(folder)
+    uris = {last_uri((s / JOURNAL).absolute()) for s in find_searches(folder)} - {None}
+    if len(uris) == 1:
+        return str(*uris)
+    if not uris:
+        return default_uri(find_store(folder))
+    raise OutputError(
+        f"The searches in {folder} are tracked in {len(uris)} places. Name the folder of one "
+        "search, or one place with --tracking-uri."
+    )
 
 
 def _nothing_there(folder: Path) -> OutputError:

@@ -14,9 +14,13 @@ import typer
 from typer.core import TyperGroup
 
 from energytune.cli.cache import cache_app
+from energytune.cli.champion import champion_app
+from energytune.cli.export import export
 from energytune.cli.info import backbones, datasets, doctor
+from energytune.cli.predict import predict
 from energytune.cli.pretrain import pretrain
 from energytune.cli.probe import diagnose, probe
+from energytune.cli.report import report
 from energytune.cli.search import search
 from energytune.cli.stores import sync, ui
 from energytune.errors import EnergyTuneError
@@ -89,9 +93,23 @@ def _options(
     """Takes the options that stand before a command."""
 
 
-for _command in (search, probe, diagnose, pretrain, ui, sync, datasets, backbones, doctor):
+for _command in (
+    search,
+    report,
+    probe,
+    diagnose,
+    pretrain,
+    predict,
+    export,
+    ui,
+    sync,
+    datasets,
+    backbones,
+    doctor,
+):
     app.command()(_command)
 app.add_typer(cache_app, name="cache")
+app.add_typer(champion_app, name="champion")
 
 
 def main() -> None:

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 if TYPE_CHECKING:
-    from energytune.tracking.champion import Comparison, RegisteredModel
+    from energytune.tracking.champion import RegisteredModel
+    from energytune.tracking.comparison import Comparison
     from energytune.tracking.journal import TrackingJournal
     from energytune.tracking.links import deep_link
+    from energytune.tracking.load import find_uri, load_champion
     from energytune.tracking.map_run import log_energy_map
     from energytune.tracking.observer import TrackingObserver
     from energytune.tracking.parent import find_parent_run
+    from energytune.tracking.patience import Patience
     from energytune.tracking.pretrain_log import PretrainLog
     from energytune.tracking.registry import register_winner
     from energytune.tracking.resend import SyncResult, sync
@@ -28,7 +31,8 @@ if TYPE_CHECKING:
     from energytune.tracking.store import artifact_root, default_uri, journal_path
 
 _HOMES = {
-    "Comparison": "champion",
+    "Comparison": "comparison",
+    "Patience": "patience",
     "PretrainLog": "pretrain_log",
     "RegisteredModel": "champion",
     "Sender": "sender",
@@ -39,6 +43,8 @@ _HOMES = {
     "artifact_root": "store",
     "deep_link": "links",
     "find_parent_run": "parent",
+    "find_uri": "load",
+    "load_champion": "load",
     "default_uri": "store",
     "journal_path": "store",
     "log_energy_map": "map_run",
@@ -50,6 +56,7 @@ _HOMES = {
 
 __all__ = [
     "Comparison",
+    "Patience",
     "PretrainLog",
     "RegisteredModel",
     "Sender",
@@ -60,6 +67,8 @@ __all__ = [
     "artifact_root",
     "deep_link",
     "find_parent_run",
+    "find_uri",
+    "load_champion",
     "default_uri",
     "journal_path",
     "log_energy_map",

@@ -6,10 +6,15 @@ The only module through which the others get a client; ``mlflow`` is imported wh
 
 from __future__ import annotations
 
+import http.client
 import logging
 import os
 import re
+import socket
+import sys
+import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,17 +27,23 @@ from energytune.tracking.store import prepare_sqlite, redact, sqlite_path
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["ensure_experiment", "global_uri", "open_client", "tracking_errors"]
+__all__ = ["answers", "ensure_experiment", "global_uri", "open_client", "tracking_errors"]
 
 _MANNERS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""MLflow's defaults block a call for up to four minutes, which the journal makes needless; and
-they print links and progress bars across the display. What the user has set stays as it is."""
+"""MLflow's defaults block a call for up to four minutes, which the journal makes needless. Its
+own repetition makes a second run where the answer to the first call was lost; the journal's looks
+first. And they print links and progress bars across the display. What the user has set stays as
+it is."""
+_ADVICE = {
+    "401": " Name a user of that server in MLFLOW_TRACKING_USERNAME and the password in "
+    "MLFLOW_TRACKING_PASSWORD.",
+    "403": " Ask the server's administrator for the permission EDIT on this experiment and model.",
+}
 _NOISY = (
     "alembic",
     "mlflow.store.db.utils",
@@ -75,9 +86,15 @@ def tracking_errors(uri: str) -> Iterator[None]:
     except Exception as failure:  # MlflowException, requests, sqlalchemy, sqlite3, OSError, ...
         first = (str(failure).strip() or type(failure).__name__).splitlines()[0]
         first = re.sub(r"://[^/@\s]+@", "://***@", first)[:300]
+        refused = re.search(r"error code (401|403)\b", first)
+        advice = _ADVICE[refused[1]] if refused else ""
+        told = f"failed: {type(failure).__name__}: {first.rstrip('.')}"
+        if re.search(r"HTTPS?ConnectionPool", first):  # urllib3 tells all its objects
+            slow = "timed out" in str(failure).lower()
+            told = "did not answer in time" if slow else "was there and can't be reached any more"
         raise TrackingError(
-            f"MLflow at {redact(uri)} failed: {type(failure).__name__}: {first}. Nothing is lost: "
-            "the journal is on disk; `energytune sync` sends it later."
+            f"MLflow at {redact(uri)} {told}.{advice} Nothing is lost: the journal is on disk; "
+            "`energytune sync` sends it later."
         ) from failure
 
 
@@ -128,14 +145,73 @@ def ensure_experiment(client: MlflowClient, name: str, artifact_root: Path | Non
     return str(found.experiment_id)
 
 
+def answers(uri: str, timeout_s: float) -> bool:
+    """Returns whether a store gives a sign of life in time; one without a network always does.
+
+    Asks an MLflow server something for which it needs its database: ``/health`` is answered
+    also while that is gone. A refusal (401, 403) is an answer.
+
+    Args:
+        uri: Tracking server or database.
+        timeout_s: How long to wait, seconds.
+    """
+    parts = urllib.parse.urlsplit(uri)
+    if parts.scheme not in ("http", "https"):
+        return not parts.hostname or _accepts(parts, timeout_s)
+    started = time.monotonic()
+    try:
+        _ask_health(uri, timeout_s)
+    except (OSError, ValueError):
+        return False
+    if "mlflow" not in sys.modules:
+        return True
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    left_s = max(0.05, timeout_s - (time.monotonic() - started))
+    try:
+        answer = http_request(  # type: ignore[no-untyped-call]
+            get_default_host_creds(redact(uri, drop=True)),  # type: ignore[no-untyped-call]
+            "/api/2.0/mlflow/experiments/search",
+            "POST",
+            max_retries=0,
+            timeout=left_s,
+            raise_on_status=False,
+            json={"max_results": 1},
+        )
+    except Exception:  # whatever a transport raises
+        return False
+    return bool(answer.status_code < 500)
+
+
+def _accepts(parts: urllib.parse.SplitResult, timeout_s: float) -> bool:
+    try:
+        port = parts.port or {"postgresql": 5432, "mysql": 3306}.get(parts.scheme.split("+")[0])
+        if port is None:
+            return True
+        socket.create_connection((parts.hostname or "", port), timeout_s).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _ask_health(uri: str, timeout_s: float) -> None:
+    """Asks an HTTP server for a sign of life; anything that speaks HTTP has one."""
+    try:
+        address = f"{redact(uri, drop=True).rstrip('/')}/health"
+        urllib.request.urlopen(address, timeout=timeout_s).close()
+    except urllib.error.HTTPError:
+        return  # whether it is MLflow, the first call tells
+    except http.client.HTTPException as failure:
+        raise OSError(str(failure) or type(failure).__name__) from failure
+
+
 def _check_answers(uri: str) -> None:
-    """Asks an HTTP server for a sign of life, so that a dead one costs 3 s and no import."""
+    """Makes sure that a dead server costs 3 s and no import."""
     if not uri.startswith(("http://", "https://")):
         return
     try:
-        urllib.request.urlopen(f"{redact(uri, drop=True).rstrip('/')}/health", timeout=3).close()
-    except urllib.error.HTTPError:
-        return  # it speaks HTTP; whether it is MLflow, the first call tells
+        _ask_health(uri, 3)
     except (OSError, ValueError) as failure:
         raise TrackingError(
             f"The tracking server {redact(uri)} can't be reached ({failure}). Start it, or name "

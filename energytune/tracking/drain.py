@@ -27,7 +27,9 @@ class Drain:
         journal: What to send.
         uri: Where to.
         artifact_root: See :class:`energytune.tracking.runs.Replayer`.
-        from_start: Replay everything, also what is marked as sent to this store.
+        from_start: Look at everything, also at what is marked as sent to this store, and send
+            what the store lacks.
+        wait_s: How long to wait for another process that is sending the same journal, seconds.
     """
 
     def __init__(
@@ -37,14 +39,15 @@ class Drain:
         artifact_root: Path | None,
         *,
         from_start: bool = False,
+        wait_s: float = 0.0,
     ) -> None:
         self._journal, self._uri, self._artifact_root = journal, uri, artifact_root
-        self._from_start = from_start
+        self._from_start, self._wait_s = from_start, wait_s
         self._replayer: Replayer | None = None
         self._read_to = 0
         self._n_held = 0
         self.n_sent = 0
-        """Entries sent by this object."""
+        """Entries that this object has brought to the store, or found there."""
         self.n_runs = 0
         """Runs in MLflow that the journal knows."""
         self.n_unreadable = 0
@@ -59,7 +62,8 @@ class Drain:
             TrackingError: The store can't be reached, or another process is sending. What was
                 read is kept and sent by the next call.
         """
-        with locked(self._journal.path.with_suffix(".lock"), wait=False) as held:
+        lock = self._journal.path.with_suffix(".lock")
+        with locked(lock, wait=False, timeout_s=self._wait_s) as held:
             if not held:
                 raise TrackingError(
                     f"Another process is sending {self._journal.path}: wait until it has ended."
@@ -98,7 +102,12 @@ class Drain:
         self.n_unreadable += news.n_unreadable
         if not self._n_held:
             return
-        self._replayer.push(news.entries)
+        if self._from_start:
+            self._replayer.compare(news.entries)
+            self._from_start = False
+            self._replayer.push(())
+        else:
+            self._replayer.push(news.entries)
         self.n_sent, self._n_held = self.n_sent + self._n_held, 0
         self.n_runs = self._replayer.n_runs
         _write_mark(self._journal.path, self._uri, self._read_to)

@@ -157,8 +157,10 @@ class TrackingObserver:
             reason: Why, unless finished.
         """
         now = self._now_ms()
-        entries = [_interrupted(run.uid, now) for run in self._open.values()]
-        self._counts["FAIL"] += len(entries)
+        entries: list[Mapping[str, Any]] = []
+        for run in self._open.values():
+            entries += [log_entry(run.uid, run.so_far(now)), _interrupted(run.uid, now)]
+        self._counts["FAIL"] += len(self._open)
         self._open.clear()
         counts = {f"search/n_{name.lower()}": float(n) for name, n in self._counts.items()}
         points = [(key, float(v), now, 0) for key, v in {**counts, **(metrics or {})}.items()]
@@ -185,7 +187,7 @@ class TrackingObserver:
                 "uid": self.parent_uid,
                 "parent": None,
                 "experiment": experiment_name(self.dataset),
-                "name": f"search {self.dataset} {self.backbone} {self.search_id}",
+                "name": f"search {self.journal.path.parent.name} {self.backbone}",
                 "start_ms": now,
                 "tags": {SEARCH_TAG: self.search_id, "role": "parent", **_source_tags()},
                 "params": {"dataset": self.dataset, "backbone": self.backbone, **params},

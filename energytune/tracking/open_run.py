@@ -36,6 +36,7 @@ class OpenRun:
         self._probed = False
         self._written: set[int] = set()
         self._waiting: list[Point] = []
+        self._best: FinetuneEpoch | None = None
         self._last_take_s = -math.inf
 
     def add(self, event: Event, now_s: float) -> None:
@@ -50,7 +51,11 @@ class OpenRun:
             self._waiting += snapshot_points(event.snapshots, now, event.seconds)
             self._probed = True
             self._last_take_s = now_s
-        elif isinstance(event, EpochsDone) and self._ft_epochs is not None:
+        elif isinstance(event, EpochsDone):
+            earlier = [] if self._best is None else [self._best]
+            self._best = best_epoch([*earlier, *event.epochs])
+            if self._ft_epochs is None:
+                return
             kept = [e for e in event.epochs if on_grid(e.epoch, self._ft_epochs)]
             self._waiting += self._epochs(kept, event.seconds / max(1, len(event.epochs)), now)
 
@@ -80,6 +85,13 @@ class OpenRun:
             points += end_points(record.finished, now_ms)
         seconds = {"time/hp_s": record.seconds_hp, "time/ft_s": record.seconds_ft}
         return points + [(key, value, now_ms, 0) for key, value in seconds.items()]
+
+    def so_far(self, now_ms: int) -> list[Point]:
+        """Returns what is known of a trial that was interrupted: points that wait, and its best."""
+        points, self._waiting = self._waiting, []
+        if self._best is None:
+            return points
+        return [*points, ("ft/best_valid_acc", self._best.valid_acc, now_ms, 0)]
 
     def _curve(
         self, epochs: Sequence[FinetuneEpoch], best: FinetuneEpoch, seconds: float, now_ms: int

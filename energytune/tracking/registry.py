@@ -7,34 +7,40 @@ when MLflow was down at the end of the search.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energytune.config import Recipe
-from energytune.errors import TrackingError
+from energytune.errors import DataError, TrackingError
+from energytune.tasks.evidence import Evidence, evidence_of_correct
 from energytune.tracking.champion import RegisteredModel
 from energytune.tracking.client import ensure_experiment, global_uri, open_client, tracking_errors
+from energytune.tracking.comparison import Comparison
 from energytune.tracking.names import SEARCH_TAG, UID_TAG, experiment_name, slug
-from energytune.tracking.reconcile import (
-    CORRECT_FILE,
+from energytune.tracking.patience import Patience
+from energytune.tracking.reconcile import reconcile
+from energytune.tracking.store import artifact_root
+from energytune.tracking.versions import (
+    EVIDENCE_FILE,
     MAX_TAG,
     pack_correct,
-    reconcile,
     retrying,
+    unpack_correct,
     versions,
 )
-from energytune.tracking.store import artifact_root
+from energytune.tracking.winner import Winner, path_from, read_note, write_note
+from energytune.trial.evidence_file import read_evidence, write_evidence
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
 
 __all__ = ["Winner", "register_pending", "register_winner"]
 
-_PENDING = "registration.json"
+DECISION_FILE = "decision.json"
+"""File in the model's folder with what was decided about it, and the numbers."""
 MAX_TAG_RECORD = MAX_TAG
 """A longer record of correct examples is in the model's folder alone."""
 
@@ -43,43 +49,6 @@ _MODEL_TYPES = {
     "roc_auc": "multi-label-classifier",
     "miou": "segmentation",
 }
-
-
-@dataclass(frozen=True)
-class Winner:
-    """Everything needed to register a model; JSON values.
-
-    Attributes:
-        dataset: Names the registered model.
-        weights: Path of the safetensors weights, relative to the run folder if inside it.
-        spec: For ``energytune.models.rebuild_model``.
-        score: Test score in [0, 1].
-        protocol: Two models with the same text may be compared.
-        correct: Per test example, packed by :func:`~energytune.tracking.reconcile.pack_correct`.
-        recipe: The recipe's dimensions.
-        run_uid: Uid of the run that made the weights; a uid is registered once.
-        search_id: The search.
-        input_shape: Shape of one preprocessed sample; None takes the spec's.
-        class_names: Names of the K classes, in order.
-        tags: Further tags of the version.
-        metric: What the score is, ``Task.metric``; it tells what the model predicts.
-        preprocessing: ``Splits.preprocessing``.
-    """
-
-    dataset: str
-    weights: str
-    spec: dict[str, Any]
-    score: float
-    protocol: str
-    correct: str
-    recipe: dict[str, Any]
-    run_uid: str
-    search_id: str
-    input_shape: list[int] | None = None
-    class_names: list[str] = field(default_factory=list)
-    tags: dict[str, str] = field(default_factory=dict)
-    metric: str = "accuracy"
-    preprocessing: dict[str, Any] = field(default_factory=dict)
 
 
 def register_winner(
@@ -100,6 +69,8 @@ def register_winner(
     tags: Mapping[str, str] | None = None,
     metric: str = "accuracy",
     preprocessing: Mapping[str, Any] | None = None,
+    evidence: Path | str | None = None,
+    patience: Patience | None = None,
 ) -> RegisteredModel:
     """Registers the winner of a search as ``energytune-<dataset>`` and reconciles the champion.
 
@@ -123,6 +94,9 @@ def register_winner(
         tags: Further tags of the version, for example the accuracy over all seeds.
         metric: What the score is, ``Task.metric``.
         preprocessing: ``Splits.preprocessing``: how a raw input becomes the network's.
+        evidence: ``TestResult.evidence_path``; None for an accuracy, whose evidence is
+            ``correct``. Without either the version can't be compared.
+        patience: How long to wait for a server that does not answer; None as long as its client.
 
     Returns:
         The version, and what was decided about it. Being no champion is a normal outcome.
@@ -131,10 +105,9 @@ def register_winner(
         TrackingError: MLflow can't be reached; ``energytune sync`` registers later.
     """
     folder = Path(run_folder).absolute()
-    path = Path(weights).absolute()
     winner = Winner(
         dataset=dataset,
-        weights=str(path.relative_to(folder) if path.is_relative_to(folder) else path),
+        weights=path_from(folder, weights),
         spec=dict(spec),
         score=float(score),
         protocol=protocol,
@@ -147,12 +120,13 @@ def register_winner(
         tags=dict(tags or {}),
         metric=metric,
         preprocessing=dict(preprocessing or {}),
+        evidence="" if evidence is None else path_from(folder, evidence),
     )
     with tracking_errors(uri):  # a full disk too is a warning at the end of a search
-        part = folder / f"{_PENDING}.part"
-        part.write_text(json.dumps(asdict(winner), indent=1))
-        os.replace(part, folder / _PENDING)
-    return _register(uri, folder, winner)
+        write_note(folder, winner)
+    if patience is None:
+        return _register(uri, folder, winner)
+    return patience.call(lambda: _register(uri, folder, winner))
 
 
 def register_pending(uri: str, run_folder: Path | str) -> RegisteredModel | None:
@@ -162,16 +136,8 @@ def register_pending(uri: str, run_folder: Path | str) -> RegisteredModel | None
         TrackingError: MLflow can't be reached, or the note is damaged.
     """
     folder = Path(run_folder).absolute()
-    note = folder / _PENDING
-    if not note.exists():
-        return None
-    try:
-        winner = Winner(**json.loads(note.read_text()))
-    except (ValueError, TypeError) as failure:
-        raise TrackingError(f"{note} is damaged ({failure}): the model can't be registered.") from (
-            failure
-        )
-    return _register(uri, folder, winner)
+    winner = read_note(folder)
+    return None if winner is None else _register(uri, folder, winner)
 
 
 def _register(uri: str, folder: Path, winner: Winner) -> RegisteredModel:
@@ -183,18 +149,37 @@ def _register(uri: str, folder: Path, winner: Winner) -> RegisteredModel:
         if version is None:
             root = artifact_root(uri, folder)
             version = _create(client, name, folder, winner, root)
-        champion, step = reconcile(client, name, version)
+        champion, line = reconcile(client, name)
+        step = line.steps.get(version)
+        if step is None:
+            raise TrackingError(
+                f"Version {version} of {name} was deleted while it was registered. To register it "
+                f"again run `energytune sync {folder}`."
+            )
         is_champion = champion == version
         text = step.text
         if is_champion != step.wins:  # somebody else's version has come in between
             text += f" The champion is v{champion} now."
-        for key, value in {"decision": text, "numbers": json.dumps(step.to_dict())}.items():
-            retrying(
-                lambda key=key, value=value: client.set_model_version_tag(  # type: ignore[misc]
-                    name, str(version), f"energytune.{key}", value[:MAX_TAG]
-                )
-            )
+        _write_decision(client, name, version, step)
     return RegisteredModel(name, version, is_champion, champion, text, step)
+
+
+def _write_decision(client: MlflowClient, name: str, version: int, step: Comparison) -> None:
+    """Writes the decision as tags of the version, and as ``decision.json`` beside the model."""
+    for key, value in {"decision": step.text, "numbers": json.dumps(step.to_dict())}.items():
+        retrying(
+            lambda key=key, value=value: client.set_model_version_tag(  # type: ignore[misc]
+                name, str(version), f"energytune.{key}", value[:MAX_TAG]
+            )
+        )
+    # the registry's list shows the description, and cuts tags off
+    retrying(lambda: client.update_model_version(name, str(version), step.text))
+    source = retrying(lambda: client.get_model_version(name, str(version)).source) or ""
+    with tempfile.TemporaryDirectory() as scratch:
+        told = json.dumps({"outcome": step.outcome, **step.to_dict()}, indent=1)
+        (Path(scratch) / DECISION_FILE).write_text(told, encoding="utf-8")
+        model_id = source.removeprefix("models:/")
+        retrying(lambda: client.log_model_artifacts(model_id, scratch))
 
 
 def _ensure_model(client: MlflowClient, name: str) -> None:
@@ -217,22 +202,34 @@ def _find(client: MlflowClient, name: str, run_uid: str) -> int | None:
     return min((int(v.version) for v in found), default=None)
 
 
+def _logged_model(
+    client: MlflowClient, experiment: str, winner: Winner, run_id: str | None
+) -> LoggedModel:
+    """Returns the model that a registration has left that was cut short, or makes one."""
+    of_winner = f"tags.`{UID_TAG}` = '{winner.run_uid}'"
+    for model in client.search_logged_models([experiment], filter_string=of_winner):
+        return model
+    return client.create_logged_model(
+        experiment,
+        f"{slug(winner.dataset)}-{winner.recipe['head_arch']}-tau{winner.recipe['tau']}",
+        source_run_id=run_id,
+        tags={UID_TAG: winner.run_uid},
+        params={key: str(value) for key, value in winner.recipe.items()},
+        model_type=_MODEL_TYPES[winner.metric],
+    )
+
+
 def _create(
     client: MlflowClient, name: str, folder: Path, winner: Winner, root: Path | None
 ) -> int:
     from energytune.tracking.package import build_model_folder
 
     experiment = ensure_experiment(client, name, root)
+    evidence = _evidence(folder, winner)
     runs = client.search_runs([experiment], f"tags.`{UID_TAG}` = '{winner.run_uid}'", max_results=1)
     run_id = runs[0].info.run_id if runs else None
-    tags = _version_tags(winner)
-    model = client.create_logged_model(
-        experiment,
-        f"{slug(winner.dataset)}-{winner.recipe['head_arch']}-tau{winner.recipe['tau']}",
-        source_run_id=run_id,
-        params={key: str(value) for key, value in winner.recipe.items()},
-        model_type=_MODEL_TYPES[winner.metric],
-    )
+    tags = _version_tags(winner, evidence)
+    model = _logged_model(client, experiment, winner, run_id)
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch) / "model"
         build_model_folder(
@@ -252,7 +249,9 @@ def _create(
             model_id=model.model_id,
             run_id=run_id,
         )
-        (built / CORRECT_FILE).write_text(winner.correct)
+        if evidence is not None:
+            # as readable as the files beside it: other users compare their models with it
+            write_evidence(built / EVIDENCE_FILE, evidence).chmod(0o644)
         client.log_model_artifacts(model.model_id, str(built))
     client.finalize_logged_model(model.model_id, "READY")
 
@@ -267,10 +266,34 @@ def _create(
             made = client.create_model_version(name, source, run_id, tags, model_id=model.model_id)
         return int(made.version)
 
-    return retrying(create)
+    version = retrying(create)
+    first = retrying(lambda: _find(client, name, winner.run_uid)) or version
+    if first < version:  # the same search was registered by two processes at once
+        retrying(lambda: _delete(client, name, version))
+    return first
 
 
-def _version_tags(winner: Winner) -> dict[str, str]:
+def _delete(client: MlflowClient, name: str, version: int) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.delete_model_version(name, str(version))
+    except MlflowException as failure:
+        if failure.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+
+
+def _evidence(folder: Path, winner: Winner) -> Evidence | None:
+    if winner.evidence:
+        try:
+            return read_evidence(folder / winner.evidence)
+        except DataError:  # gone: the model is worth registering all the same
+            return None
+    correct = unpack_correct(winner.correct)
+    return evidence_of_correct(correct) if correct else None
+
+
+def _version_tags(winner: Winner, evidence: Evidence | None) -> dict[str, str]:
     tags = {key: str(value)[:MAX_TAG] for key, value in winner.tags.items()}
     tags |= {key: str(value) for key, value in winner.recipe.items()}
     tags |= {
@@ -279,6 +302,8 @@ def _version_tags(winner: Winner) -> dict[str, str]:
         "energytune.score": repr(winner.score),
         "energytune.protocol": winner.protocol,
     }
-    if len(winner.correct) <= MAX_TAG_RECORD:
-        tags["energytune.correct"] = winner.correct
+    if evidence is not None:
+        tags["energytune.evidence"] = evidence.digest()
+        if evidence.metric == "accuracy" and len(winner.correct) <= MAX_TAG_RECORD:
+            tags["energytune.correct"] = winner.correct
     return tags

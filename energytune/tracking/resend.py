@@ -9,7 +9,7 @@ from energytune.errors import TrackingError
 from energytune.tracking.champion import RegisteredModel
 from energytune.tracking.drain import Drain, last_uri
 from energytune.tracking.journal import TrackingJournal
-from energytune.tracking.store import artifact_root, default_uri, journal_path
+from energytune.tracking.store import artifact_root, default_uri, journal_path, locked
 
 __all__ = ["SyncResult", "sync"]
 
@@ -20,7 +20,7 @@ class SyncResult:
 
     Attributes:
         uri: Where to.
-        n_entries: Journal entries replayed.
+        n_entries: Journal entries, all of them in MLflow now.
         n_runs: Runs the journal knows, all of them in MLflow now.
         n_unreadable: Lines that were torn by a crash.
         rejected: Uids of runs that the server refuses for good, with its reason.
@@ -35,15 +35,22 @@ class SyncResult:
     model: RegisteredModel | None
 
 
-def sync(run_folder: Path | str, uri: str | None = None) -> SyncResult:
-    """Replays the whole journal of a run folder and registers its winner; safe to repeat.
+_WAIT_S = 60.0
+
+
+def sync(run_folder: Path | str, uri: str | None = None, *, wait_s: float = _WAIT_S) -> SyncResult:
+    """Sends what MLflow lacks of a run folder's journal and registers its winner; safe to repeat.
+
+    Every run is compared with the one in MLflow, so that also what was marked as sent and is not
+    there any more, because a backup was restored, is sent again.
 
     Args:
         run_folder: Folder of a search.
         uri: Where to; None takes the search's own store, SQLite in the folder if it had none.
+        wait_s: How long to wait for another process that is sending the same journal, seconds.
 
     Raises:
-        TrackingError: There is no journal, or MLflow can't be reached.
+        TrackingError: There is no journal, MLflow can't be reached, or another process sends.
     """
     folder = Path(run_folder).absolute()
     path = journal_path(folder)
@@ -53,11 +60,15 @@ def sync(run_folder: Path | str, uri: str | None = None) -> SyncResult:
         )
     uri = uri or last_uri(path) or default_uri(folder)
     root = artifact_root(uri, folder)
-    drain = Drain(TrackingJournal(path), uri, root, from_start=True)
+    drain = Drain(TrackingJournal(path), uri, root, from_start=True, wait_s=wait_s)
     drain()
     from energytune.tracking.registry import register_pending
 
-    model = register_pending(uri, folder)
+    # one after the other: two at once would each upload the model
+    with locked(path.with_name("registration.lock"), wait=False, timeout_s=wait_s) as held:
+        if not held:
+            raise TrackingError(f"Another process is registering the winner of {folder}.")
+        model = register_pending(uri, folder)
     return SyncResult(
         uri, drain.n_sent, drain.n_runs, drain.n_unreadable, dict(drain.rejected), model
     )

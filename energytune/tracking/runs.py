@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from energytune.tracking.client import ensure_experiment
 from energytune.tracking.names import SEARCH_TAG, UID_TAG
+from energytune.tracking.view import save_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,6 +25,9 @@ MAX_BATCH = 900
 """Entities a call; MLflow's own limit is 1000 metrics, and 100 params or tags."""
 _REFUSALS = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST"})
 """Error codes that sending again can't mend."""
+_N_BAD_REQUESTS = 3
+"""Times that a run must be refused as a bad request: MLflow also calls it that when its database
+has cut a connection."""
 
 
 @dataclass
@@ -39,6 +43,28 @@ class _Run:
     end: dict[str, Any] | None = None
     reopened: bool = False
     touched: bool = False
+    n_bad_requests: int = 0
+
+    def settle(self) -> None:
+        """Forgets what is to be sent: MLflow has it."""
+        self.unsent_params, self.metrics, self.tags, self.files = {}, [], {}, []
+        self.end, self.reopened, self.touched = None, False, False
+
+    def is_whole(self, held: Any) -> bool:
+        """Whether MLflow's run holds what is to be sent; of files nothing is known."""
+        if self.files or self.end is None or self.reopened:
+            return False
+        last: dict[str, tuple[int, int, float]] = {}
+        for key, value, at, step in self.metrics:
+            last[key] = max(last.get(key, (step, at, value)), (step, at, value))
+        info, data = held.info, held.data
+        return bool(
+            info.lifecycle_stage == "active"
+            and (info.status, info.end_time) == (self.end["status"], self.end["end_ms"])
+            and all(data.metrics.get(key) == value for key, (*_, value) in last.items())
+            and self.unsent_params.items() <= data.params.items()
+            and {k: v[:5000] for k, v in self.tags.items()}.items() <= data.tags.items()
+        )
 
 
 class Replayer:
@@ -56,6 +82,8 @@ class Replayer:
         self._run_ids: dict[str, str] = {}
         self._experiments: dict[str, str] = {}
         self._listed: set[tuple[str, str]] = set()
+        self._viewed: set[str] = set()
+        self._held: dict[str, Any] = {}
         self.rejected: dict[str, str] = {}
         """Runs that the server will never take, with its reason; for example deleted ones."""
 
@@ -68,8 +96,23 @@ class Replayer:
         """Takes entries that were sent before: they are known, and not sent again."""
         self._fold(entries)
         for run in self._runs.values():
-            run.unsent_params, run.metrics, run.tags, run.files = {}, [], {}, []
-            run.end, run.reopened, run.touched = None, False, False
+            run.settle()
+
+    def compare(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Takes all entries of a journal; of runs that MLflow holds whole, nothing is sent.
+
+        A run is whole if it has ended as the journal says, which is the last thing that is sent,
+        and has every param, tag and metric with the value that the journal has last.
+
+        Raises:
+            Exception: Whatever MLflow raises.
+        """
+        self._fold(entries)
+        for uid, run in self._runs.items():
+            self._experiment_with_runs(run.start)
+            held = self._held.get(uid)
+            if held is not None and held.info.run_id == self._run_ids[uid] and run.is_whole(held):
+                run.settle()
 
     def push(self, entries: Iterable[Mapping[str, Any]]) -> int:
         """Sends entries, merged into as few calls as possible; returns the number of runs touched.
@@ -86,16 +129,27 @@ class Replayer:
             try:
                 self._send(uid)
             except MlflowException as failure:
-                if failure.error_code not in _REFUSALS or uid not in self._run_ids:
-                    self._listed.clear()
+                if not self._is_final(uid, failure.error_code):
+                    self._forget_listing()
                     raise
                 self.rejected[uid] = str(failure).splitlines()[0]
                 self._runs[uid] = _Run(self._runs[uid].start, self._runs[uid].params)
             except Exception:
-                # a run may have been made although the answer got lost: list before making it again
-                self._listed.clear()
+                self._forget_listing()
                 raise
         return len(touched)
+
+    def _is_final(self, uid: str, error_code: str) -> bool:
+        """Whether a run is refused for good."""
+        if error_code not in _REFUSALS or uid not in self._run_ids:
+            return False
+        run = self._runs[uid]
+        run.n_bad_requests += error_code == "BAD_REQUEST"
+        return error_code != "BAD_REQUEST" or run.n_bad_requests >= _N_BAD_REQUESTS
+
+    def _forget_listing(self) -> None:
+        # a run may have been made although the answer got lost: list before making it again
+        self._listed.clear()
 
     def _fold(self, entries: Iterable[Mapping[str, Any]]) -> None:
         for entry in entries:
@@ -130,6 +184,9 @@ class Replayer:
 
         run = self._runs[uid]
         run_id = self._find_or_create(uid)
+        if run.start["parent"] is None and uid not in self._viewed:
+            save_view(self._client, self._experiments[run.start["experiment"]], run.start)
+            self._viewed.add(uid)
         if run.reopened:
             self._client.update_run(run_id, status="RUNNING")
             run.reopened = False
@@ -152,10 +209,8 @@ class Replayer:
             run.end = None
         run.touched = False
 
-    def _find_or_create(self, uid: str) -> str:
-        if uid in self._run_ids:
-            return self._run_ids[uid]
-        start = self._runs[uid].start
+    def _experiment_with_runs(self, start: Mapping[str, Any]) -> str:
+        """Returns the id of a run's experiment, after a look at its search's runs there."""
         name = start["experiment"]
         if name not in self._experiments:
             self._experiments[name] = ensure_experiment(self._client, name, self._artifact_root)
@@ -163,6 +218,13 @@ class Replayer:
         search = start["tags"].get(SEARCH_TAG, "")
         if (experiment, search) not in self._listed:
             self._list(experiment, search)
+        return experiment
+
+    def _find_or_create(self, uid: str) -> str:
+        if uid in self._run_ids:
+            return self._run_ids[uid]
+        start = self._runs[uid].start
+        experiment = self._experiment_with_runs(start)
         if uid not in self._run_ids:
             run = self._runs[uid]
             tags = {**run.tags, UID_TAG: uid}
@@ -180,6 +242,7 @@ class Replayer:
         query = f"tags.`{SEARCH_TAG}` = '{search}'"
         from mlflow.entities import ViewType
 
+        found: dict[str, list[Any]] = {}
         token = None
         while True:
             # deleted runs too: what the user has thrown away is not made again
@@ -187,8 +250,32 @@ class Replayer:
             for run in page:
                 uid = run.data.tags.get(UID_TAG)
                 if uid is not None:
-                    self._run_ids.setdefault(uid, run.info.run_id)
+                    found.setdefault(uid, []).append(run)
             token = page.token
             if not token:
                 break
+        for uid, runs in found.items():
+            self._held[uid] = self._only(uid, runs)
+            self._run_ids.setdefault(uid, str(self._held[uid].info.run_id))
         self._listed.add((experiment, search))
+
+    def _only(self, uid: str, runs: list[Any]) -> Any:
+        """Returns the run to go on with, and deletes others of the same uid.
+
+        There are some if a server that hung made a run after its client had given up and made
+        it again: the other one is empty.
+        """
+        known = self._run_ids.get(uid)
+        first, *others = sorted(
+            runs,
+            key=lambda run: (
+                run.info.run_id != known,
+                run.info.lifecycle_stage != "active",
+                -len(run.data.metrics) - len(run.data.params),
+                run.info.run_id,
+            ),
+        )
+        for run in others:
+            if first.info.lifecycle_stage == run.info.lifecycle_stage == "active":
+                self._client.delete_run(run.info.run_id)
+        return first

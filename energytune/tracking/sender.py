@@ -8,7 +8,9 @@ from pathlib import Path
 
 from energytune.tracking.drain import Drain, remember_uri
 from energytune.tracking.journal import TrackingJournal
+from energytune.tracking.patience import Patience
 from energytune.tracking.store import artifact_root as default_artifact_root
+from energytune.tracking.store import redact
 
 __all__ = ["Sender"]
 
@@ -58,18 +60,23 @@ class Sender:
         self._thread.start()
         return self
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = 20.0, patience: Patience | None = None) -> int:
         """Sends what is left, for at most ``timeout_s``, and ends the thread.
+
+        Args:
+            timeout_s: Seconds to wait at most, however busy the sender is.
+            patience: How long to wait for a server that does not answer; None takes the usual.
 
         Returns:
             The number of entries not sent; ``energytune sync`` sends them later.
         """
         self._give_up_at = time.monotonic() + timeout_s
+        patience = patience or Patience(self._uri)
         self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        if self._thread.is_alive():
-            self.problem = self.problem or f"MLflow did not answer within {timeout_s:g} s"
+        if self._thread.ident is not None and not patience.wait(self._thread, timeout_s):
+            why = "does not answer" if patience.is_over else f"is not done within {timeout_s:g} s"
+            self.problem = self.problem or f"MLflow at {redact(self._uri)} {why}"
+            self._give_up_at = 0.0
         return self._drain.n_unsent()
 
     def _run(self) -> None:

@@ -16,6 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -95,16 +96,28 @@ def prepare_sqlite(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Holds a lock file between processes; yields whether it is held (always, if ``wait``)."""
+def locked(path: Path, *, wait: bool = True, timeout_s: float = 0.0) -> Iterator[bool]:
+    """Holds a lock file between processes; yields whether it is held.
+
+    Args:
+        path: The file; its folder is made.
+        wait: Whether to wait as long as it takes.
+        timeout_s: If not, how long, seconds.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    give_up_at = time.monotonic() + timeout_s
     with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                if time.monotonic() >= give_up_at:
+                    break
+                time.sleep(0.1)
+            else:
+                yield True
+                return
+    yield False
 
 
 def _template() -> Path:

@@ -34,10 +34,18 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor]],
     task: Task,
     device: torch.device | None = None,
+    watch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Evaluation:
     """Returns loss and score of ``forward`` over all batches, without gradients.
 
     The caller puts the model into evaluation mode.
+
+    Args:
+        forward: Inputs to logits.
+        batches: Inputs and targets.
+        task: Of the targets.
+        device: Where ``forward`` wants its inputs; None leaves them where they are.
+        watch: Told the logits and targets of every batch, which it must not change.
     """
     total_loss = 0.0
     correct: list[Tensor] = []
@@ -54,4 +62,6 @@ def evaluate(
             n_labelled += n_here
             correct.append(task.correct(logits, targets).cpu())
             meter.update(logits, targets)
+            if watch is not None:
+                watch(logits, targets)
     return Evaluation(total_loss / max(n_labelled, 1), float(meter.compute()), torch.cat(correct))

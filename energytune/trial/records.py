@@ -104,6 +104,9 @@ class TestResult:
         loss: Mean loss over the labelled entries, in nats.
         correct: Per test example, in the split's order, whether it was correct; empty where
             targets are pixels.
+        evidence_path: Absolute path of the file beside the weights with what each test example
+            adds to the score (:class:`~energytune.tasks.evidence.Evidence`); None where
+            ``correct`` says it all, the score being an accuracy.
     """
 
     __test__ = False  # not a pytest class
@@ -111,6 +114,7 @@ class TestResult:
     accuracy: float
     loss: float
     correct: tuple[bool, ...]
+    evidence_path: str | None = None
 
 
 @dataclass(frozen=True)

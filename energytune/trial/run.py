@@ -20,6 +20,7 @@ from energytune.errors import TrialFailure
 from energytune.models import TaskModel
 from energytune.paths import atomic_file
 from energytune.science.adaptation import streamed_adaptation
+from energytune.tasks.evidence import EvidenceGatherer
 from energytune.training.evaluate import evaluate
 from energytune.training.features_extract import stream_features
 from energytune.training.finetune import Finetuner
@@ -27,6 +28,7 @@ from energytune.training.head_run import HeadRun
 from energytune.training.probe import probe
 from energytune.training.records import ProbeSnapshot
 from energytune.trial.bench import Bench, BenchSpec
+from energytune.trial.evidence_file import write_evidence
 from energytune.trial.jobs import RunJob
 from energytune.trial.paused_state import drop_state, keep_state, kept_state
 from energytune.trial.records import (
@@ -193,14 +195,25 @@ def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:
 def _test(bench: Bench, model: TaskModel, name: str) -> TestResult:
     split = bench.splits.test.open(f"evaluation of the confirmed model {name}")
     model.eval()
-    outcome = evaluate(model, split.batches(bench.eval_batch), bench.splits.task, bench.device)
+    task = bench.splits.task
+    gatherer = EvidenceGatherer(task)
+    batches = split.batches(bench.eval_batch)
+    outcome = evaluate(model, batches, task, bench.device, watch=gatherer.add)
     # Of pixels there are millions, and what is right of one image is no yes or no.
     per_sample = outcome.correct.tolist() if outcome.correct.ndim == 1 else ()
+    path = None
+    if task.metric != "accuracy":  # else ``correct`` says all
+        path = str(write_evidence(_evidence_path(bench, name), gatherer.evidence()))
     return TestResult(
         accuracy=outcome.accuracy,
         loss=outcome.loss,
         correct=tuple(bool(hit) for hit in per_sample),
+        evidence_path=path,
     )
+
+
+def _evidence_path(bench: Bench, confirmation_id: str) -> Path:
+    return bench.spec.model_dir / f"{confirmation_id}.test.safetensors"
 
 
 def _weights_path(bench: Bench, job: Job) -> Path:

@@ -213,13 +213,11 @@ def search_folder(path: Path, store: bool = False) -> Path:
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+def served(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     import energytune.tracking as tracking
 
-    shown: list[Path] = []
-    monkeypatch.setattr(
-        tracking, "serve_ui", lambda folder, **_: shown.append(folder), raising=False
-    )
+    shown: list[str] = []
+    monkeypatch.setattr(tracking, "serve_ui", lambda uri, **_: shown.append(uri), raising=False)
     return shown
 
 
@@ -229,7 +227,33 @@ def test_ui_takes_the_folder_with_the_store(run, served, tmp_path: Path) -> None
     (home / "mlflow.db").touch()
     for arguments in ([], [str(home)], [str(shared)], [str(own)]):
         assert run("ui", *arguments).exit_code == 0
-    assert served == [home, home, home, own]
+    assert served == [f"sqlite:///{f}/mlflow.db" for f in (home, home, home, own)]
+
+
+def test_ui_goes_where_the_search_was_tracked_unless_told(run, served, tmp_path: Path) -> None:
+    folder = search_folder(tmp_path / "one", store=True)
+    sent = folder / "tracking.sent"
+    for uri, shown in (
+        ("http://up:1", "http://up:1"),
+        # the folder was moved: the store that was in it moved with it
+        (f"sqlite:///{tmp_path}/before/mlflow.db", f"sqlite:///{folder}/mlflow.db"),
+    ):
+        sent.write_text(json.dumps({"uri": uri, "offset": 0}))
+        run("ui", str(folder))
+        assert served.pop() == shown
+    run("ui", str(tmp_path / "nowhere"), "--tracking-uri", "postgresql://db/mlflow")
+    assert served == ["postgresql://db/mlflow"]
+
+
+def test_ui_names_the_command_for_optunas_own_pages(run, served, monkeypatch, tmp_path) -> None:
+    study = search_folder(tmp_path / "a run", store=True) / "study.journal"
+    study.touch()
+    for is_installed in (True, False):
+        monkeypatch.setattr(
+            "energytune.cli.stores.find_spec", lambda _, known=is_installed: known or None
+        )
+        told = run("ui", str(study.parent)).stdout
+        assert (f"optuna-dashboard '{study}'" in told) is is_installed
 
 
 def test_ui_that_is_told_to_end_stops_as_on_ctrl_c(run, monkeypatch, tmp_path: Path) -> None:
@@ -237,7 +261,7 @@ def test_ui_that_is_told_to_end_stops_as_on_ctrl_c(run, monkeypatch, tmp_path: P
 
     before = signal.getsignal(signal.SIGTERM)
 
-    def serve(folder: Path, **_: object) -> None:
+    def serve(uri: str, **_: object) -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
 
@@ -250,7 +274,7 @@ def test_ui_that_is_told_to_end_stops_as_on_ctrl_c(run, monkeypatch, tmp_path: P
 def test_ui_of_a_search_without_a_store_lets_the_launcher_say_so(run, served, tmp_path) -> None:
     alone = search_folder(tmp_path / "alone")
     run("ui", str(alone))
-    assert served == [alone]
+    assert served == [f"sqlite:///{alone}/mlflow.db"]
 
 
 @pytest.mark.parametrize("command", ["ui", "sync"])

