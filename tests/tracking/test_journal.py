@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,48 @@ def test_a_full_disk_is_told_to_the_writer(monkeypatch: pytest.MonkeyPatch, tmp_
             journal.append(RUN)
     journal.append(END)
     assert journal.read().entries == [END]
+
+
+def test_what_was_appended_reaches_the_disk(tmp_path: Path) -> None:
+    journal = TrackingJournal(tmp_path / "j")
+    assert journal.wait_for_disk(0)  # nothing to wait for
+    for _ in range(50):
+        journal.append(RUN)
+    assert journal.wait_for_disk(60)
+    assert len(journal.read().entries) == 50
+
+
+def test_nobody_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    may_go_on, callers = threading.Event(), set()
+
+    def slow(_: int) -> None:
+        callers.add(threading.get_ident())
+        may_go_on.wait(60)
+
+    monkeypatch.setattr("os.fsync", slow)
+    journal = TrackingJournal(tmp_path / "j")
+    for _ in range(50):
+        journal.append(RUN)
+    assert not journal.wait_for_disk(0.01)
+    may_go_on.set()
+    assert journal.wait_for_disk(60)
+    assert threading.get_ident() not in callers
+
+
+def test_a_disk_that_fails_later_is_told_by_the_next_entry(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    journal = TrackingJournal(tmp_path / "j")
+
+    def broken(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", broken)
+        journal.append(RUN)
+        assert not journal.wait_for_disk(60)
+    with pytest.raises(OSError, match="No space left"):
+        journal.append(END)
+    journal.append(RUN)
+    assert journal.wait_for_disk(60)
+    assert journal.read().entries == [RUN, END, RUN]

@@ -11,6 +11,7 @@ import pytest
 from energytune.config import DIMENSIONS
 from energytune.tracking.curves import MAX_POINTS, on_grid
 from energytune.tracking.journal import TrackingJournal
+from energytune.tracking.names import LOG_TAU
 from energytune.tracking.observer import TrackingObserver
 from energytune.trial import EpochsDone, ProbeDone, TestResult, TrialRecord
 
@@ -46,10 +47,10 @@ def test_names_params_and_metrics_are_those_the_house_agreed_on(
     parent, run = of_kind(journal, "run")
     assert run["parent"] == parent["uid"]
     assert run["name"].startswith("t027 mlp tau=9 ")
-    extra = {"log10_tau", "dataset", "backbone", "seed", "role"}
+    extra = {LOG_TAU, "dataset", "backbone", "seed", "role"}
     assert set(run["params"]) == {*DIMENSIONS, *extra}
     assert run["params"]["tau"] == "9"
-    assert float(run["params"]["log10_tau"]) == 1.0
+    assert float(run["params"][LOG_TAU]) == 1.0
     assert {name for name, *_ in metrics(journal, run["uid"])} == {
         *("hp/train_acc", "hp/valid_acc", "hp/aie", "hp/valid_loss"),
         *("hp/head_norm", "hp/pull_norm"),

@@ -66,3 +66,18 @@ def test_a_trial_that_showed_nothing_has_its_seconds_only(make_record: Make) -> 
     run.add(probed(failed), START_S)
     run.take(START_S + 60, 10.0)
     assert [name for name, *_ in run.rest(failed, START_MS)] == ["time/hp_s", "time/ft_s"]
+
+
+@pytest.mark.parametrize("ft_epochs", [20, None])
+def test_an_interrupted_trial_shows_its_best_so_far(
+    make_record: Make, ft_epochs: int | None
+) -> None:
+    record, run = make_record(0), OpenRun("u", ft_epochs)
+    assert run.so_far(START_MS) == []
+    run.add(probed(record), START_S)
+    for first in (0, 3, 6, 9):
+        run.add(EpochsDone(record.epochs[first : first + 3], 1.0), START_S)
+    told = {(name, step): value for name, value, _, step in run.so_far(START_MS)}
+    assert told["ft/best_valid_acc", 0] == record.epochs[6].valid_acc
+    assert ("hp/aie", 9) in told
+    assert (("ft/valid_acc", 12) in told) is (ft_epochs is not None)

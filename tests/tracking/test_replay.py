@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import mlflow.exceptions
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from energytune.errors import TrackingError
 from energytune.tracking.drain import Drain
@@ -19,7 +22,7 @@ from energytune.tracking.names import UID_TAG
 from energytune.tracking.observer import TrackingObserver
 from energytune.tracking.resend import sync
 from energytune.tracking.sender import Sender
-from energytune.tracking.store import artifact_root, default_uri, journal_path
+from energytune.tracking.store import artifact_root, default_uri, journal_path, sqlite_path
 from energytune.trial import TrialRecord
 
 pytestmark = pytest.mark.integration
@@ -186,9 +189,86 @@ def test_two_processes_do_not_replay_at_once(tmp_path: Path, make_record: Make) 
         assert sender.stop(3) > 0
         assert "Another process" in str(sender.problem)
         with pytest.raises(TrackingError, match="Another process"):
-            sync(tmp_path)
+            sync(tmp_path, wait_s=0.2)
 
 
 def test_sync_without_a_journal_says_what_to_name(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="no tracking journal"):
         sync(tmp_path)
+
+
+def test_sync_sends_what_the_store_has_lost_and_nothing_else(
+    tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, make_record).finish()
+    uri = sync(tmp_path).uri
+    whole = picture(uri)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("energytune-digits").experiment_id
+    ids = {r.data.tags[UID_TAG]: r.info.run_id for r in client.search_runs([experiment])}
+
+    sent: list[str] = []
+    for name in ("log_batch", "create_run", "set_terminated", "update_run"):
+        real = getattr(MlflowClient, name)
+
+        def told(self: Any, about: str, *args: Any, real: Any = real, **more: Any) -> Any:
+            sent.append(about)
+            return real(self, about, *args, **more)
+
+        monkeypatch.setattr(MlflowClient, name, told)
+    sync(tmp_path)
+    assert sent == []
+
+    client.set_tag(ids["s1.t000"], "trial_state", "")
+    client.delete_tag(ids["s1.t001"], "reason")
+    with closing(sqlite3.connect(sqlite_path(uri))) as store, store:  # an older backup
+        for table in ("metrics", "latest_metrics"):
+            store.execute(f"DELETE FROM {table} WHERE key = 'ft/valid_acc'")
+            store.execute(f"DELETE FROM {table} WHERE run_uuid != ?", (ids["s1.t002"],))
+    assert picture(uri) != whole
+    sync(tmp_path)
+    assert picture(uri) == whole
+    assert set(sent) == {*ids.values()}
+
+
+@pytest.mark.parametrize("n_metrics", [0, 3])
+def test_a_run_that_a_hanging_server_made_too_late_is_deleted(
+    tmp_path: Path, make_record: Make, n_metrics: int
+) -> None:
+    fill(tmp_path, make_record).finish()
+    uri = sync(tmp_path).uri
+    whole = picture(uri)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("energytune-digits").experiment_id
+    (run,) = client.search_runs([experiment], f"tags.`{UID_TAG}` = 's1.t001'")
+    twin = client.create_run(experiment, tags=run.data.tags)
+    for step in range(n_metrics):
+        client.log_metric(twin.info.run_id, "hp/aie", 0.5, step=step)
+    sync(tmp_path)
+    assert picture(uri) == whole
+
+
+def test_a_connection_that_the_database_cut_is_no_refusal(
+    tmp_path: Path, make_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, make_record).finish()
+    uri = default_uri(tmp_path)
+    drain = Drain(TrackingJournal(journal_path(tmp_path)), uri, artifact_root(uri, tmp_path))
+    real, n_calls = MlflowClient.log_batch, 0
+
+    def cut_twice(self: Any, *args: Any, **more: Any) -> Any:
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls <= 2:
+            raise mlflow.exceptions.MlflowException(
+                "(psycopg2.InterfaceError) connection already closed", BAD_REQUEST
+            )
+        return real(self, *args, **more)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", cut_twice)
+    for _ in range(2):
+        with pytest.raises(TrackingError, match="already closed"):
+            drain()
+    drain()
+    assert drain.rejected == {}
+    assert set(picture(uri)) == {"s1", "s1.t000", "s1.t001", "s1.t002"}
