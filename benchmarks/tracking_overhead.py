@@ -1,0 +1,240 @@
+"""What logging adds to a search's wall time on the default store.
+
+Pairs of the same search, with and without tracking, each in a process and a folder of its own and
+in alternating order, so that whatever else the machine does meets both alike. Beside the ratio of
+wall times stands a sum that a busy machine moves less: the seconds that the driver spent inside
+tracking, and the CPU seconds of the sending thread, which a search only feels where all cores are
+busy. Registering the winner is no logging and is told apart.
+
+    python benchmarks/tracking_overhead.py --pairs 10            # a quiet machine, 20 minutes
+    python benchmarks/tracking_overhead.py --pairs 1 --trials 4 --out overhead.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from machine import RESULTS, hardware, idle_load, metadata, n_cpus, write_csv, write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+TARGET = 0.02
+
+
+def main() -> None:
+    """Runs the pairs, writes the rows and the summary, and prints the summary."""
+    options = parse()
+    if options.child:
+        print("\n" + json.dumps(search(options)))
+        return
+    load_before = idle_load()
+    if load_before > 0.2:
+        print(f"Warning: {load_before:.1f} CPUs are busy with other things; times will be long.")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="tracking-overhead-") as scratch:
+        run_child("on", 10_000, options, Path(scratch), trials=2)  # fills the cache
+        for pair in range(options.pairs):
+            for arm in ("on", "off") if pair % 2 else ("off", "on"):
+                row = run_child(arm, pair, options, Path(scratch))
+                rows.append(row)
+                print(f"pair {pair} {arm:>3}: {row['wall_s']:6.1f} s, registry "
+                      f"{row['registry_s']:.2f} s, sender {row['sender_cpu_s']:.2f} CPU s, "
+                      f"driver {row['driver_s']:.3f} s", flush=True)  # fmt: skip
+    summary = summarise(rows)
+    settings = {k: v for k, v in vars(options).items() if k not in ("out", "child", "folder")}
+    head = metadata(
+        settings=settings,
+        cpus_busy_before=round(load_before, 2),
+        load_average=[round(x, 1) for x in os.getloadavg()],
+    )
+    write_json(options.out, {**head, "summary": summary, "runs": rows})
+    write_csv(options.out.with_suffix(".csv"), rows)
+    print(json.dumps(summary, indent=2))
+    print(options.out)
+
+
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="JSON file; default: under benchmarks/results")
+    parser.add_argument("--child", choices=("on", "off"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.out = options.out or RESULTS / f"tracking_overhead-{hardware()}.json"
+    return options
+
+
+def run_child(
+    arm: str, pair: int, options: argparse.Namespace, scratch: Path, trials: int | None = None
+) -> dict[str, Any]:
+    """Runs one search in a process of its own."""
+    folder = scratch / f"{pair}-{arm}"
+    folder.mkdir()
+    command = [sys.executable, Path(__file__), "--child", arm, "--seed", pair, "--folder", folder]
+    command += ["--trials", trials or options.trials, "--concurrency", options.concurrency]
+    environment = {
+        **os.environ,
+        "ENERGYTUNE_CACHE": str(scratch / "cache"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(":"),
+    }
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=folder, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"The search failed:\n{done.stderr[-3000:]}")
+    return {"pair": pair, "arm": arm, **json.loads(done.stdout.splitlines()[-1])}
+
+
+# in the child
+
+
+class Untracked:
+    """A search without tracking: what :class:`energytune.search.tracked.TrackedSearch` offers."""
+
+    def __init__(self, *_: object) -> None:
+        from energytune.search.result import Tracking
+
+        self.observer, self._status = _Nobody(), Tracking(uri="")
+
+    def __enter__(self) -> Untracked:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def finish(self, *_: object) -> None: ...
+
+    def status(self) -> Any:
+        return self._status
+
+
+class _Nobody:
+    def job_started(self, *_: object) -> None: ...
+
+    def job_progress(self, *_: object) -> None: ...
+
+    def job_ended(self, *_: object) -> None: ...
+
+
+def search(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs one search in this process."""
+    import energytune.search.run as run
+    from energytune.config import SearchConfig, load_space
+    from energytune.tracking import Sender, TrackingJournal, TrackingObserver
+
+    inside = {"driver_s": 0.0}
+    senders: list[Any] = []
+    if options.child == "off":
+        run.TrackedSearch = Untracked  # type: ignore[assignment,misc]
+    for name in ("__init__", "job_started", "job_progress", "job_ended", "finish"):
+        _time(TrackingObserver, name, inside)
+    _time(Sender, "start", inside)
+    real = Sender.__init__
+
+    def remember(self: Any, *args: Any, **more: Any) -> None:
+        senders.append(self)
+        real(self, *args, **more)
+
+    Sender.__init__ = remember  # type: ignore[method-assign]
+    config = SearchConfig(
+        dataset="digits",
+        space=load_space("default"),
+        n_trials=options.trials,
+        concurrency=options.concurrency,
+        seed=options.seed,
+        out=options.folder / "run",
+    )
+    started = time.perf_counter()
+    result = run.run_search(config)
+    wall_s = time.perf_counter() - started
+    own, children = (
+        resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    entries = TrackingJournal(options.folder / "run" / "tracking.jsonl").read().entries
+    seconds = result.seconds
+    return {
+        "wall_s": wall_s,
+        "registry_s": seconds.get("registry", 0.0),
+        "drain_s": seconds.get("tracking", 0.0),
+        "driver_s": inside["driver_s"],
+        "sender_cpu_s": sum(sender.cpu_s for sender in senders),
+        "process_cpu_s": own.ru_utime + own.ru_stime,
+        "children_cpu_s": children.ru_utime + children.ru_stime,
+        "n_records": len(result.records) + len(result.confirmations),
+        "n_points": sum(len(e.get("metrics", ())) for e in entries),
+        "n_unsent": result.tracking.n_unsent,
+        "load_1min": os.getloadavg()[0],
+    }
+
+
+def _time(owner: type, name: str, inside: dict[str, float]) -> None:
+    """Adds up the seconds of a method when the driver's thread calls it."""
+    inner, driver = getattr(owner, name), threading.get_ident()
+
+    def outer(*args: Any, **more: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return inner(*args, **more)
+        finally:
+            if threading.get_ident() == driver:
+                inside["driver_s"] += time.perf_counter() - started
+
+    setattr(owner, name, outer)
+
+
+# results
+
+
+def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the ratio on/off with its 95 % interval, and the sum of what was counted."""
+    from scipy import stats
+
+    pairs: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        pairs.setdefault(row["pair"], {})[row["arm"]] = row
+    logs = [
+        math.log((both["on"]["wall_s"] - both["on"]["registry_s"]) / both["off"]["wall_s"])
+        for both in pairs.values()
+    ]
+    mean, n = statistics.fmean(logs), len(logs)
+    half = math.nan
+    if n > 1:
+        half = float(stats.t.ppf(0.975, n - 1)) * statistics.stdev(logs) / math.sqrt(n)
+    tracked = [both["on"] for both in pairs.values()]
+    held = [(r["driver_s"] + r["drain_s"]) / r["wall_s"] for r in tracked]
+    cpu = [r["sender_cpu_s"] / (n_cpus() * r["wall_s"]) for r in tracked]
+    return {
+        "n_pairs": n,
+        "target": TARGET,
+        "added": math.expm1(mean),
+        "added_low": math.expm1(mean - half),
+        "added_high": math.expm1(mean + half),
+        "median_added": math.expm1(statistics.median(logs)),
+        "wall_on_s": statistics.median(r["wall_s"] for r in tracked),
+        "wall_off_s": statistics.median(both["off"]["wall_s"] for both in pairs.values()),
+        "held_share": statistics.median(held),
+        "sender_share_of_all_cpus": statistics.median(cpu),
+        "sender_cpu_s": statistics.median(r["sender_cpu_s"] for r in tracked),
+        "registry_s": statistics.median(r["registry_s"] for r in tracked),
+    }
+
+
+if __name__ == "__main__":
+    main()
