@@ -42,8 +42,8 @@ types: install-dev lint
 	@$(BIN)/mypy --strict --package energytune
 
 tests: install-dev types
-	@echo "==> pytest $(PYTEST_ARGS)"
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@echo "==> pytest -n 2 --dist loadfile $(PYTEST_ARGS)"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 docs: install-dev ## Build the site into site/, warnings as errors
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

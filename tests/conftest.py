@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,11 @@ __all__ = ["browser", "pytest_runtest_makereport", "pytest_terminal_summary"]
 # and results must not depend on how many cores the machine has.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
+
+# Programs that a shell starts in the background ignore Ctrl-C, and so would those that tests start
+# and then interrupt. A handler is not handed down: they begin with the usual one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

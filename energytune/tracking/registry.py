@@ -252,7 +252,8 @@ def _create(
         if evidence is not None:
             # as readable as the files beside it: other users compare their models with it
             write_evidence(built / EVIDENCE_FILE, evidence).chmod(0o644)
-        client.log_model_artifacts(model.model_id, str(built))
+        # two that register one search at once trip over each other's folders, and write the same
+        retrying(lambda: client.log_model_artifacts(model.model_id, str(built)))
     client.finalize_logged_model(model.model_id, "READY")
 
     def create() -> int:

@@ -84,6 +84,7 @@ def test_without_a_folder_the_environments_server_is_meant(
     run: Any, register: Register, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(50)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # mlflow sets it in its process
     arguments = ("champion", "show", "--dataset", "digits")
     assert "energytune-runs is no folder" in run(*arguments).stderr
     monkeypatch.setenv("MLFLOW_TRACKING_URI", default_uri(tmp_path))

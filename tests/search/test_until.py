@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from energytune.config import SearchConfig
 from energytune.optimizer.convergence import EXPECTED_IMPROVEMENT
-from energytune.search import run as run_module
+from energytune.search import prepare
 from energytune.search.run import run_search
 from tests.search.counter import Counter
 
@@ -30,7 +30,7 @@ def test_a_search_converges_its_repeats_are_confirmed_and_it_stays_converged(
     make_config: Callable[..., SearchConfig],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(run_module, "make_sampler", lambda name, seed, **_: Hopeless(seed))
+    monkeypatch.setattr(prepare, "make_sampler", lambda name, seed, **_: Hopeless(seed))
     config = make_config(
         until="converged", sampler="energy", n_trials=30, n_confirm_seeds=3, concurrency=1
     )

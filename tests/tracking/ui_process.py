@@ -54,8 +54,9 @@ class UiProcess:
         return self.process.communicate(timeout=120)[0]
 
     def children(self) -> list[psutil.Process]:
-        """Returns all processes below it."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        """Returns all processes below it that run; the browser that it has opened may be over."""
+        found = psutil.Process(self.process.pid).children(recursive=True)
+        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
     def __enter__(self) -> Self:
         return self
