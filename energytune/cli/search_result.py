@@ -9,40 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from energytune.config import Recipe, SearchConfig
+from energytune.config import SearchConfig
+from energytune.report.inputs import Standing
 from energytune.science.noise import SeedNoise
 from energytune.trial import TrialRecord
 
-__all__ = ["Registered", "SearchResult", "Standing", "Tracking"]
-
-
-class Standing(Protocol):
-    """One recipe after the confirmation's race."""
-
-    @property
-    def number(self) -> int:
-        """Number of its trial."""
-        ...
-
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe."""
-        ...
-
-    @property
-    def mean(self) -> float | None:
-        """Mean FT-valid-acc over the seeds it finished, in [0, 1]; None without."""
-        ...
-
-    @property
-    def n_seeds(self) -> int:
-        """Seeds it finished."""
-        ...
-
-    @property
-    def dropped(self) -> str:
-        """Why it got no more seeds, or can't win; empty if neither."""
-        ...
+__all__ = ["Registered", "SearchResult", "Tracking"]
 
 
 class Registered(Protocol):

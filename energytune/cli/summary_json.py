@@ -7,9 +7,9 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-from energytune.cli.search_result import Standing
 from energytune.cli.summary import Summary
 from energytune.report.comparison import Comparison, Confirmed, Lead
+from energytune.report.inputs import Standing
 from energytune.report.neighbours import Neighbour
 from energytune.science.noise import SeedNoise
 from energytune.trial import TrialRecord

