@@ -228,3 +228,18 @@ def test_the_floors_up_to_the_trial_start_without_the_services(tmp_path: Path) -
     (loaded,) = fresh(code, tmp_path)
     services = {"ray", "optuna", "mlflow", "torchvision", "timm", "sklearn", "rich", "typer"}
     assert set(loaded.split()).isdisjoint(services)
+
+
+def test_commands_that_only_read_load_no_torch(tmp_path: Path) -> None:
+    """It takes two seconds, of which a person who asks for the champion waits for each."""
+    modules = (
+        "tracking.history",
+        "tracking.resend",
+        "tracking.registry",
+        "search.report_load",
+        "search.report_write",
+        "report.page",
+    )
+    code = f"import {', '.join(f'energytune.{module}' for module in modules)}\n"
+    code += "print('torch' in sys.modules)"
+    assert fresh(code, tmp_path) == ["False"]

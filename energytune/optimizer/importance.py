@@ -14,7 +14,8 @@ References:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -145,6 +146,20 @@ def _scored(records: Sequence[TrialRecord], space: SearchSpace) -> list[FrozenTr
 def _evaluate(trials: Sequence[FrozenTrial]) -> dict[str, float]:
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study = optuna.create_study(direction="maximize")
-        study.add_trials(trials)
-        return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+        return get_param_importances(_Sample(trials), evaluator=PedAnovaImportanceEvaluator())
+
+
+class _Sample(optuna.Study):
+    """A study of given trials, which are only read; adding copies each of them deeply."""
+
+    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
+        blank = optuna.create_study(direction="maximize")
+        super().__init__(blank.study_name, blank._storage)
+        self._trials = [copy(trial) for trial in trials]
+        for number, trial in enumerate(self._trials):  # drawn twice, it counts twice
+            trial.number = trial._trial_id = number
+
+    def get_trials(
+        self, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return [t for t in self._trials if states is None or t.state in states]

@@ -14,7 +14,7 @@ from energytune.report.energy_lines import HeadLine, head_lines, head_names
 from energytune.report.scales import fit_axis, position, ticks
 from energytune.report.thin import ranked, thin, thin_note
 from energytune.report.words import percent, short_score, trial_name
-from energytune.science.energy import reserved_energy
+from energytune.science.energy_levels import reserved_energy
 from energytune.trial import TrialRecord
 
 __all__ = ["map_chart", "parallel_chart"]

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from energytune.report.energy_lines import HeadLine, head_lines
 from energytune.report.style import COLOURS, MARKERS, percent_axis, tau_axis
-from energytune.science.energy import reserved_energy
+from energytune.science.energy_levels import reserved_energy
 
 __all__ = ["plot_probe_map"]
 

@@ -7,8 +7,6 @@ of head probing.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -22,9 +20,7 @@ __all__ = [
     "linear_pull_norm",
     "linear_pull_norms",
     "mean_energy",
-    "reserved_energy",
     "residual_norms",
-    "uniform_energy",
 ]
 
 
@@ -198,28 +194,6 @@ def linear_pull_norm(residual: Tensor, weight: Tensor, labelled: Tensor | None =
         DataError: If no sample counts.
     """
     return mean_energy(linear_pull_norms(residual, weight), labelled)
-
-
-def uniform_energy(n_classes: int) -> float:
-    """Returns the AIE of a uniform prediction, sqrt((K - 1) / K).
-
-    Args:
-        n_classes: K >= 1; one class has no energy.
-    """
-    return math.sqrt((n_classes - 1) / n_classes)
-
-
-def reserved_energy(label_smoothing: float, n_classes: int) -> float:
-    """Returns the AIE left when probing with smoothed targets has converged to them.
-
-    p_0 = (1 - eps) e_y + eps u leaves ||e_y - p_0|| = eps * sqrt((K - 1) / K) against one-hot
-    targets: the "reserved energy" of lsHP in [Ren2023]_, Section 5.
-
-    Args:
-        label_smoothing: eps = 1 - eta_HP, in [0, 1).
-        n_classes: K >= 1.
-    """
-    return label_smoothing * uniform_energy(n_classes)
 
 
 def _require_some(norms: Tensor) -> None:

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from energytune.config import MapHead, Recipe, SearchConfig
 from energytune.errors import OutputError
@@ -26,8 +26,10 @@ from energytune.search.folder import RunFolder
 from energytune.search.result import TuneResult
 from energytune.training import ProbeSnapshot
 from energytune.trial import TrialRecord
-from energytune.trial.bench import Bench
-from energytune.trial.energy_map import MapCurve
+from energytune.trial.map_curve import MapCurve
+
+if TYPE_CHECKING:
+    from energytune.trial.bench import Bench
 
 __all__ = [
     "about_search",

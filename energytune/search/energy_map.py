@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from energytune.config import ProbeGrid
 from energytune.science.guide import Finding, GuideContext, HeadCurve, diagnose
-from energytune.trial.energy_map import MapCurve, curve_rows
+from energytune.trial.map_curve import MapCurve, curve_rows
 
 if TYPE_CHECKING:
     import pandas as pd

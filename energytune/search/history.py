@@ -19,7 +19,7 @@ from energytune.optimizer.warm_start import WarmStart
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.search.folder import RunFolder
 from energytune.trial import TrialRecord, record_from_dict
-from energytune.trial.energy_map import MapCurve
+from energytune.trial.map_curve import MapCurve
 
 __all__ = ["earlier_searches", "warm_start_for"]
 

@@ -14,7 +14,8 @@ from energytune.search.clock import StageClock
 from energytune.search.folder import RunFolder
 from energytune.search.history import warm_start_for
 from energytune.trial.bench import Bench, BenchSpec, UserData
-from energytune.trial.energy_map import MapCurve, build_energy_map
+from energytune.trial.energy_map import build_energy_map
+from energytune.trial.map_curve import MapCurve
 
 __all__ = ["bench_spec", "energy_of", "has_all_files", "map_grid", "sampler_of"]
 

@@ -17,7 +17,7 @@ from energytune.search.command import reproduction
 from energytune.search.energy_map import head_curve
 from energytune.search.result import TuneResult
 from energytune.trial import TrialRecord
-from energytune.trial.energy_map import MapCurve, curve_rows
+from energytune.trial.map_curve import MapCurve, curve_rows
 
 __all__ = ["State", "report_input"]
 

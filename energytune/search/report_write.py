@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from energytune.config import SearchConfig
 from energytune.errors import EnergyTuneError
@@ -15,8 +15,10 @@ from energytune.search.command import SPACE_FILE
 from energytune.search.folder import RunFolder
 from energytune.search.report_input import State, report_input
 from energytune.search.result import TuneResult
-from energytune.trial.bench import Bench
-from energytune.trial.energy_map import MapCurve
+from energytune.trial.map_curve import MapCurve
+
+if TYPE_CHECKING:
+    from energytune.trial.bench import Bench
 
 __all__ = ["SearchReport", "write_report"]
 

@@ -13,10 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["SCORE_NAMES", "Meter", "Smoothing", "Task"]
-
-SCORE_NAMES = {"accuracy": "accuracy", "roc_auc": "ROC-AUC", "miou": "mIoU"}
-"""What each ``Task.metric`` is called for a person."""
+__all__ = ["Meter", "Smoothing", "Task"]
 
 Smoothing = float | Tensor
 """Label smoothing eps in [0, 1): one for all heads, or a tensor of the shape of the heads, (M,)."""

@@ -9,23 +9,19 @@ is made again exactly.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from energytune.errors import DataError
-from energytune.tasks.base import Task
-from energytune.tasks.scores import largest_class, mean_roc_auc
 
-__all__ = ["Evidence", "EvidenceGatherer", "evidence_of_correct"]
+__all__ = ["ARRAYS_OF", "Array", "Evidence", "evidence_of_correct", "miou_of_counts"]
 
 Array = NDArray[np.generic]
 
-_NAMES = {
+ARRAYS_OF = {
     "accuracy": {"correct": 1},
     "roc_auc": {"scores": 2, "targets": 2},
     "miou": {"counts": 3},
@@ -52,7 +48,7 @@ class Evidence:
     arrays: Mapping[str, Array]
 
     def __post_init__(self) -> None:
-        wanted = _NAMES.get(self.metric)
+        wanted = ARRAYS_OF.get(self.metric)
         shapes = {name: array.shape for name, array in self.arrays.items()}
         lengths = {shape[:1] for shape in shapes.values()}
         if wanted != {name: len(shape) for name, shape in shapes.items()} or len(lengths) != 1:
@@ -74,6 +70,10 @@ class Evidence:
         if self.metric == "accuracy":
             return float(self.arrays["correct"].sum()) / max(self.n_examples, 1)
         if self.metric == "roc_auc":
+            import torch
+
+            from energytune.tasks.scores import mean_roc_auc
+
             scores, targets = (torch.as_tensor(self.arrays[n]) for n in ("scores", "targets"))
             return float(mean_roc_auc(scores, targets))
         return float(
@@ -109,63 +109,3 @@ def miou_of_counts(counts: NDArray[np.generic]) -> NDArray[np.float64]:
     n_occurring = (union > 0).sum(axis=-1)
     summed = (hits / np.maximum(union, 1.0)).sum(axis=-1)
     return np.asarray(summed / np.maximum(n_occurring, 1), dtype=np.float64)
-
-
-class EvidenceGatherer:
-    """Gathers the evidence of a pass over a split, batch by batch.
-
-    Args:
-        task: The split's task.
-    """
-
-    def __init__(self, task: Task) -> None:
-        self._metric = task.metric
-        self._rows: dict[str, list[Array]] = {name: [] for name in _NAMES[task.metric]}
-        of_metric: dict[str, Callable[[Tensor, Tensor], dict[str, Tensor]]] = {
-            "accuracy": lambda logits, targets: {"correct": task.correct(logits, targets)},
-            "roc_auc": _label_scores,
-            "miou": lambda logits, targets: _pixel_counts(
-                largest_class(logits), targets, task.labelled(targets), task.n_outputs
-            ),
-        }
-        self._read = of_metric[task.metric]
-
-    def add(self, logits: Tensor, targets: Tensor) -> None:
-        """Adds a batch: logits (N, K, *T) and targets (N, *T), or (N, L) for labels."""
-        for name, rows in self._read(logits.detach(), targets).items():
-            self._rows[name].append(rows.cpu().numpy().copy())
-
-    def evidence(self) -> Evidence:
-        """Returns what was gathered.
-
-        Raises:
-            DataError: There was no batch, or a score is not finite.
-        """
-        if not all(self._rows.values()):
-            raise DataError("The split holds no example, so there is no evidence.")
-        arrays = {name: np.concatenate(rows) for name, rows in self._rows.items()}
-        return Evidence(self._metric, arrays)
-
-
-def _label_scores(logits: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    # The half precisions fit into float32 without rounding.
-    exact = logits if logits.dtype == torch.float64 else logits.float()
-    told = torch.where(targets > 0, 1, torch.where(targets == 0, 0, -1))
-    return {"scores": exact, "targets": told.to(torch.int8)}
-
-
-def _pixel_counts(
-    predicted: Tensor, targets: Tensor, known: Tensor, n_classes: int
-) -> dict[str, Tensor]:
-    """Returns (N, 3, K) int64 counts of pixels; those without a label count nowhere."""
-    n = len(targets)
-    image = torch.arange(n, device=targets.device).reshape(-1, *(1 for _ in targets.shape[1:]))
-    cells = (image * n_classes).expand_as(targets)[known]
-    labelled, guessed = targets[known].long(), predicted[known]
-
-    def count(classes: Tensor, where: Tensor) -> Tensor:
-        return torch.bincount(where + classes, minlength=n * n_classes).reshape(n, n_classes)
-
-    hit = labelled == guessed
-    counts = (count(labelled[hit], cells[hit]), count(guessed, cells), count(labelled, cells))
-    return {"counts": torch.stack(counts, dim=1)}

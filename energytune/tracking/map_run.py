@@ -18,7 +18,7 @@ from energytune.tracking.store import artifact_root
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from energytune.trial.energy_map import MapCurve
+    from energytune.trial.map_curve import MapCurve
 
 __all__ = ["log_energy_map"]
 

@@ -9,6 +9,7 @@ from energytune.errors import TrackingError
 from energytune.tracking.champion import RegisteredModel
 from energytune.tracking.drain import Drain, last_uri
 from energytune.tracking.journal import TrackingJournal
+from energytune.tracking.statistics import refresh_statistics
 from energytune.tracking.store import artifact_root, default_uri, journal_path, locked
 
 __all__ = ["SyncResult", "sync"]
@@ -69,6 +70,7 @@ def sync(run_folder: Path | str, uri: str | None = None, *, wait_s: float = _WAI
         if not held:
             raise TrackingError(f"Another process is registering the winner of {folder}.")
         model = register_pending(uri, folder)
+    refresh_statistics(uri)
     return SyncResult(
         uri, drain.n_sent, drain.n_runs, drain.n_unreadable, dict(drain.rejected), model
     )

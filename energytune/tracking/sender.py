@@ -9,6 +9,7 @@ from pathlib import Path
 from energytune.tracking.drain import Drain, remember_uri
 from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.patience import Patience
+from energytune.tracking.statistics import refresh_statistics
 from energytune.tracking.store import artifact_root as default_artifact_root
 from energytune.tracking.store import redact
 
@@ -87,6 +88,7 @@ class Sender:
         if not self._round() and time.monotonic() + 1 < self._give_up_at:
             time.sleep(1)
             self._round()
+        refresh_statistics(self._uri)
 
     def _round(self) -> bool:
         try:

@@ -22,6 +22,7 @@ from types import TracebackType
 from energytune.errors import ResourceError, TrackingError
 from energytune.paths import cache_dir
 from energytune.tracking.pages import find_pages
+from energytune.tracking.statistics import refresh_statistics
 from energytune.tracking.store import (
     artifact_root,
     locked,
@@ -137,6 +138,7 @@ def start_ui(
     path = sqlite_path(store)
     if path is not None:
         prepare_sqlite(path)
+        refresh_statistics(store)
         store = f"sqlite:///{path}"
     reservation = ExitStack()
     port = _choose_port(host, port, reservation)

@@ -7,10 +7,8 @@ that tau would start finetuning from: its HP-train-accuracy and the energy that 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
-from typing import Any
 
 import torch
 
@@ -25,31 +23,14 @@ from energytune.training.head_run import HeadRun
 from energytune.training.probe import has_converged, probe_heads
 from energytune.training.threads import cpu_threads
 from energytune.trial.bench import Bench
+from energytune.trial.map_curve import MapCurve
 
-__all__ = ["MapCurve", "build_energy_map", "curve_rows"]
+__all__ = ["build_energy_map"]
 
 _MEMORY_SHARE = 0.25
 _LEAST_STEP_FLOP = 2e8
 """Floating-point operations of a step of all heads from which on a second core pays: 2 ms of one.
 Where others use the machine too, threads that wait for each other cost far more than they save."""
-
-
-@dataclass(frozen=True)
-class MapCurve:
-    """One head of an energy map.
-
-    Attributes:
-        head: Which head.
-        snapshots: Ascending in epoch; the first is the random head.
-        converged_epoch: Epoch since which HP-train-accuracy has not changed, where the head was
-            stopped for that; None if it went on to the end.
-        failure: Why it ended early for another reason; "" if it did not.
-    """
-
-    head: MapHead
-    snapshots: tuple[ProbeSnapshot, ...]
-    converged_epoch: int | None = None
-    failure: str = ""
 
 
 def build_energy_map(
@@ -73,26 +54,6 @@ def build_energy_map(
     for depth, heads in groupby(grid.heads(), key=lambda head: head.reinit_depth):
         curves += _probe_cut(bench, grid, depth, list(heads), progress)
     return curves
-
-
-def curve_rows(curves: Sequence[MapCurve]) -> Iterator[dict[str, Any]]:
-    """Yields one flat row a head and tau: the head, ``tau``, and what was measured there."""
-    for curve in curves:
-        for snapshot in curve.snapshots:
-            stopped = curve.converged_epoch is not None and snapshot is curve.snapshots[-1]
-            yield {
-                **asdict(curve.head),
-                "tau": snapshot.epoch,
-                "hp_train_acc": snapshot.train_acc,
-                "hp_train_loss": snapshot.train_loss,
-                "hp_valid_acc": snapshot.valid_acc,
-                "hp_valid_loss": snapshot.valid_loss,
-                "aie": snapshot.aie,
-                "head_norm": snapshot.head_norm,
-                "pull_norm": snapshot.pull_norm,
-                "n_views": snapshot.n_views,
-                "converged": stopped,
-            }
 
 
 def _probe_cut(

@@ -20,7 +20,7 @@ from energytune.errors import TrialFailure
 from energytune.models import TaskModel
 from energytune.paths import atomic_file
 from energytune.science.adaptation import streamed_adaptation
-from energytune.tasks.evidence import EvidenceGatherer
+from energytune.tasks.gather import EvidenceGatherer
 from energytune.training.evaluate import evaluate
 from energytune.training.features_extract import stream_features
 from energytune.training.finetune import Finetuner

@@ -16,7 +16,7 @@ from benchmarks.paper.fig6_kernel import KernelWatch, kernel_of
 from benchmarks.paper.settings import Settings, bench_of, random_bench, some_of, spread_taus
 from benchmarks.paper.start import PullWatch, measure_start, true_probability
 from energytune.config import FinetuneConfig, SearchSpace
-from energytune.science.energy import reserved_energy
+from energytune.science.energy_levels import reserved_energy
 from energytune.tasks import Multiclass, MultiLabel, PerPixel
 from energytune.training.evaluate import evaluate
 from energytune.trial import Finished, Job, ProbeDone

@@ -8,7 +8,7 @@ from energytune.config import probe_grid
 from energytune.errors import ConfigError
 from energytune.search.energy_map import EnergyMap
 from energytune.training import ProbeSnapshot
-from energytune.trial.energy_map import MapCurve
+from energytune.trial.map_curve import MapCurve
 
 
 def snapshot(epoch: int, aie: float) -> ProbeSnapshot:

@@ -18,7 +18,7 @@ from energytune.search.history import earlier_searches, warm_start_for
 from energytune.search.records_log import RecordsLog
 from energytune.training import FinetuneEpoch, ProbeSnapshot
 from energytune.trial import Finished, Job, ProbeDone, TrialRecord
-from energytune.trial.energy_map import MapCurve
+from energytune.trial.map_curve import MapCurve
 
 MakeConfig = Callable[..., SearchConfig]
 EPOCHS = (0, 1, 2, 3, 4, 6, 8, 11, 16)

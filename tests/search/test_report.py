@@ -28,7 +28,7 @@ from energytune.search.folder import RunFolder
 from energytune.search.report_load import load_search
 from energytune.search.report_write import SearchReport, write_report
 from energytune.search.result import TuneResult
-from energytune.trial.energy_map import MapCurve
+from energytune.trial.map_curve import MapCurve
 from tests.report.hand_made import of_test, small_confirmation, small_search, snapshot
 from tests.report.pages import read
 

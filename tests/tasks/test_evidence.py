@@ -10,7 +10,8 @@ import torch
 
 from energytune.errors import DataError
 from energytune.tasks import MultiLabel, PerPixel
-from energytune.tasks.evidence import Evidence, EvidenceGatherer, evidence_of_correct
+from energytune.tasks.evidence import Evidence, evidence_of_correct
+from energytune.tasks.gather import EvidenceGatherer
 from tests.tasks.targets import CASES, Case
 
 

@@ -11,7 +11,7 @@ from energytune.errors import TrackingError
 from energytune.tracking import default_uri, log_energy_map
 from energytune.tracking.client import open_client
 from energytune.training import ProbeSnapshot
-from energytune.trial.energy_map import MapCurve
+from energytune.trial.map_curve import MapCurve
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,8 @@ from energytune.config import MapHead, ProbeConfig, Recipe, probe_grid, snapshot
 from energytune.errors import CutError
 from energytune.training.head_run import HeadRun
 from energytune.training.probe import probe
-from energytune.trial.energy_map import build_energy_map, curve_rows
+from energytune.trial.energy_map import build_energy_map
+from energytune.trial.map_curve import curve_rows
 
 GRID = {
     "head_archs": ("linear", "mlp"),

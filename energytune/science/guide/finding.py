@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from energytune.errors import ConfigError
-from energytune.science.energy import reserved_energy, uniform_energy
+from energytune.science.energy_levels import reserved_energy, uniform_energy
 
 __all__ = ["Confidence", "Finding", "GuideContext", "probe_command", "search_command"]
 
