@@ -26,7 +26,8 @@ def store(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path)) as db, db:
         for i in range(300):
             db.execute(
-                "INSERT INTO runs (run_uuid, experiment_id, lifecycle_stage) VALUES (?, 0, 'active')",
+                "INSERT INTO runs (run_uuid, experiment_id, lifecycle_stage) "
+                "VALUES (?, 0, 'active')",
                 (f"r{i}",),
             )
             for key in ("objective", "aie"):
