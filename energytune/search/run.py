@@ -36,7 +36,6 @@ from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
-from energytune.trial.paused_state import drop_states
 from energytune.trial.run import make_run_job
 
 __all__ = ["run_search"]
@@ -281,7 +280,7 @@ class _Search:
         registered = tracked.finish(result, bench.splits)
         if not result.interrupted:  # else they may still be tested, or go on
             self.confirmation.keep_only(result.model_to_keep)
-            drop_states(self.folder.models)
+            bench.checkpoints.drop_all()
         result = replace(
             result, registered=registered, tracking=tracked.status(), seconds=self.clock.seconds()
         )

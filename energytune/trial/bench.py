@@ -31,6 +31,7 @@ from energytune.training.probe_data import ProbeData
 from energytune.training.snapshots import SnapshotStore
 from energytune.trial.bench_backbone import named_backbone, needs_download
 from energytune.trial.bench_data import UserData, check_inputs, fetch_dataset, load_splits
+from energytune.trial.checkpoints import CHECKPOINT_S, Checkpoints
 
 __all__ = ["Bench", "BenchSpec", "UserData"]
 
@@ -64,6 +65,7 @@ class BenchSpec:
             of the dataset, or of the backbone.
         pause_epochs: Finetuning epochs at which the state of a trial that is stopped there is
             kept, so that it can go on; empty if no trial is ever paused.
+        checkpoint_s: Seconds of finetuning between two checkpoints, >= 0; 0 is one an epoch.
     """
 
     dataset: str
@@ -83,6 +85,7 @@ class BenchSpec:
     user_data: UserData | None = field(default=None, repr=False)
     image_size: int | None = None
     pause_epochs: frozenset[int] = frozenset()
+    checkpoint_s: float = CHECKPOINT_S
 
     def build(self, progress: Progress = NO_PROGRESS) -> Bench:
         """Loads data and backbone; pretrains an embedded backbone on first use.
@@ -140,6 +143,7 @@ class Bench:
         self.spec, self.splits, self.backbone = spec, splits, backbone
         self.device = torch.device("cuda" if spec.use_gpu else "cpu")
         self.snapshots = SnapshotStore(spec.cache / "trajectories")
+        self.checkpoints = Checkpoints(spec.model_dir)
         root = spec.cache / "features"
         self._store = FeatureStore(root)
         self._budget = cache_budget(root, self._store.used_bytes(), spec.cache_budget)

@@ -26,11 +26,11 @@ from energytune.training.features_extract import stream_features
 from energytune.training.finetune import Finetuner
 from energytune.training.head_run import HeadRun
 from energytune.training.probe import probe
-from energytune.training.records import ProbeSnapshot
+from energytune.training.records import FinetuneEpoch, ProbeSnapshot
 from energytune.trial.bench import Bench, BenchSpec
+from energytune.trial.checkpoints import Checkpoint, CheckpointTimer
 from energytune.trial.evidence_file import write_evidence
 from energytune.trial.jobs import RunJob
-from energytune.trial.paused_state import drop_state, keep_state, kept_state
 from energytune.trial.records import (
     EpochsDone,
     Event,
@@ -60,7 +60,8 @@ def run_trial(bench: Bench, job: Job) -> Generator[Event, None, None]:
     Yields ``Probing`` at each snapshot, ``ProbeDone``, one ``EpochsDone`` an epoch, ``Finished``.
     A ``"test"`` job yields ``Tested``, and the events of its training before it if there was one.
     A job with a ``resume_epoch`` yields only the epochs after it, then ``Finished``: what it would
-    have told had it never been paused.
+    have told had it never been paused. One that was lost on its way tells again what it had told
+    up to its last checkpoint, at once, and goes on from there.
 
     Args:
         bench: Data, backbone and caches.
@@ -88,18 +89,22 @@ def run_trial(bench: Bench, job: Job) -> Generator[Event, None, None]:
 def _train(bench: Bench, job: Job) -> Iterator[Event]:
     """Yields the events of head probing and finetuning; a confirmation keeps its weights."""
     model = bench.model(job.recipe.canonical(), job.seed)
-    state = kept_state(bench.spec.model_dir, job) if job.resume_epoch else None
-    if state is None:
+    found = bench.checkpoints.load(job)
+    probed = found.probe if found else None
+    if probed is None:
         for event in _probe(bench, model, job):
+            if isinstance(event, ProbeDone):
+                probed = event
             if not job.resume_epoch:  # else it was told before the pause
                 yield event
-    tuner = _tuner(bench, model, job)
-    if state is not None:
-        tuner.load_state(state)
-    yield from _finetune(bench, tuner, job)
-    if bench.spec.pause_epochs:
-        drop_state(bench.spec.model_dir, job)
-    yield _finish(bench, tuner, job)
+    elif not job.resume_epoch:
+        yield probed
+    run = _Finetune(bench, job, _tuner(bench, model, job), probed)
+    if found is not None:
+        run.go_on_from(found)
+    yield from run.events()
+    yield _finish(bench, run.tuner, job)
+    bench.checkpoints.drop(job)  # now it can't be lost any more
 
 
 def _tuner(bench: Bench, model: TaskModel, job: Job) -> Finetuner:
@@ -113,22 +118,6 @@ def _tuner(bench: Bench, model: TaskModel, job: Job) -> Finetuner:
         seed=job.seed,
         device=bench.device,
     )
-
-
-def _finetune(bench: Bench, tuner: Finetuner, job: Job) -> Iterator[Event]:
-    """Yields the epochs that were not told yet; where it is closed at a rung it keeps its state."""
-    started = perf_counter()
-    try:
-        for epoch in tuner:
-            if epoch.epoch <= job.resume_epoch:  # trained again, for its state was not there
-                continue
-            now = perf_counter()
-            yield EpochsDone((epoch,), seconds=now - started)
-            started = perf_counter()  # time spent with the consumer is not finetuning
-    except GeneratorExit:
-        if job.is_trial and tuner.epoch in bench.spec.pause_epochs:
-            keep_state(bench.spec.model_dir, job, tuner.state())
-        raise
 
 
 def _probe(bench: Bench, model: TaskModel, job: Job) -> Iterator[Event]:
@@ -162,6 +151,49 @@ def _probe(bench: Bench, model: TaskModel, job: Job) -> Iterator[Event]:
         started = perf_counter()  # time spent with the consumer is not probing
     seconds += perf_counter() - started
     yield ProbeDone(tuple(snapshots), seconds, n_epochs_run)
+
+
+class _Finetune:
+    """Yields the epochs of a finetune that were not told yet, and writes checkpoints."""
+
+    def __init__(self, bench: Bench, job: Job, tuner: Finetuner, probed: ProbeDone | None) -> None:
+        self.tuner = tuner
+        self._bench, self._job = bench, job
+        self._probed = probed or ProbeDone((), 0.0, 0)
+        self._epochs: tuple[FinetuneEpoch, ...] = ()
+        self._seconds = 0.0
+        self._kept_epoch = 0
+
+    def go_on_from(self, found: Checkpoint) -> None:
+        self.tuner.load_state(found.state)
+        self._epochs, self._seconds = found.epochs, found.seconds_ft
+        self._kept_epoch = self.tuner.epoch
+
+    def events(self) -> Iterator[EpochsDone]:
+        told = self._job.resume_epoch
+        if untold := self._epochs[told:]:  # of a worker that was lost
+            yield EpochsDone(untold, self._seconds * len(untold) / len(self._epochs))
+        timer = CheckpointTimer(self._bench.spec.checkpoint_s)
+        started = perf_counter()
+        try:
+            for epoch in self.tuner:
+                seconds = perf_counter() - started
+                self._epochs, self._seconds = (*self._epochs, epoch), self._seconds + seconds
+                if timer.is_due():
+                    timer.write(self._keep)
+                if epoch.epoch > told:  # else trained again, for its checkpoint was not there
+                    yield EpochsDone((epoch,), seconds)
+                started = perf_counter()  # time spent with the consumer is not finetuning
+        except GeneratorExit:
+            if self._job.is_trial and self.tuner.epoch in self._bench.spec.pause_epochs:
+                self._keep()
+            raise
+
+    def _keep(self) -> None:
+        if self._kept_epoch != self.tuner.epoch:
+            state = Checkpoint(self.tuner.state(), self._probed, self._epochs, self._seconds)
+            self._bench.checkpoints.save(self._job, state)
+            self._kept_epoch = self.tuner.epoch
 
 
 def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:

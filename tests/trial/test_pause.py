@@ -14,7 +14,7 @@ from safetensors import safe_open
 from energytune.config import FinetuneConfig
 from energytune.training.finetune import Finetuner
 from energytune.trial import EpochsDone, Finished, ProbeDone, Probing
-from energytune.trial.paused_state import drop_states, kept_state
+from energytune.trial.checkpoints import Checkpoints
 from energytune.trial.run import run_trial
 
 PAUSES = {"finetune": FinetuneConfig(epochs=5, patience=None), "pause_epochs": frozenset({1, 3})}
@@ -68,7 +68,7 @@ def test_paused_twice_it_tells_the_same_and_trains_nothing_twice(
     without_cache = [replace(e, n_epochs_run=0) if isinstance(e, ProbeDone) else e for e in whole]
     told = [replace(e, n_epochs_run=0) if isinstance(e, ProbeDone) else e for e in parts]
     assert [*told, *timeless([end])] == without_cache
-    assert not list((tmp_path / "models" / "paused").iterdir())  # it has ended
+    assert not list((tmp_path / "models" / "checkpoints").iterdir())  # it has ended
 
 
 def lost(path: Path) -> None:
@@ -106,20 +106,38 @@ def test_without_its_state_it_is_trained_again_silently(
     until(spec.build(), job, 3)
     resumed = replace(job, resume_epoch=3)
     expected = timeless(until(spec.build(), resumed, 5))
-    harm(tmp_path / "models" / "paused" / "t004.safetensors")
+    harm(*(tmp_path / "models" / "checkpoints").iterdir())
     trained.clear()
     assert timeless(until(spec.build(), resumed, 5)) == expected
     assert trained == [1, 2, 3, 4, 5]
 
 
-def test_a_state_of_another_epoch_is_not_taken(make_spec, make_job, trained, tmp_path) -> None:
+def test_with_an_earlier_state_only_what_came_after_it_is_trained_again(
+    make_spec, make_job, trained
+) -> None:
     job, spec = make_job(), make_spec(**PAUSES)
     until(spec.build(), job, 1)
     trained.clear()
     told = until(spec.build(), replace(job, resume_epoch=3), 4)
     assert [event.epochs[0].epoch for event in told] == [4]
-    assert trained == [1, 2, 3, 4]
-    assert kept_state(tmp_path / "models", replace(job, resume_epoch=1)) is not None
+    assert trained == [2, 3, 4]
+
+
+def test_with_a_later_state_what_it_has_is_told_and_not_trained(
+    make_spec, make_job, trained
+) -> None:
+    """The trial went on after the pause and was lost, and the search waits at the pause again."""
+    job, spec = make_job(), make_spec(**PAUSES)
+    whole = timeless(run_trial(spec.build(), job))
+    until(spec.build(), job, 3)
+    trained.clear()
+    told = timeless(run_trial(spec.build(), replace(job, resume_epoch=1)))
+    assert [[e.epoch for e in event.epochs] for event in told[:-1]] == [[2, 3], [4], [5]]
+    assert [e for event in told[:-1] for e in event.epochs] == [
+        e for event in whole[1:-1] for e in event.epochs[-1:] if e.epoch > 1
+    ]
+    assert told[-1] == whole[-1]
+    assert trained == [4, 5]
 
 
 def test_it_stops_by_itself_where_it_would_have(make_spec, make_job) -> None:
@@ -154,15 +172,15 @@ def test_the_file_is_no_pickle_and_half_as_big_while_the_curve_rises(
 ) -> None:
     job, spec = make_job(), make_spec(**PAUSES)
     until(spec.build(), job, 1)
-    path = tmp_path / "models" / "paused" / "t004.safetensors"
+    (path,) = (tmp_path / "models" / "checkpoints").iterdir()
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["state"])
         parts = {key.split("/")[0] for key in file.keys()}  # noqa: SIM118
     assert (header["epoch"], header["best"]["epoch"]) == (1, 1)
     assert parts == {"model", "momentum"}
-    state = kept_state(tmp_path / "models", replace(job, resume_epoch=1))
-    assert state is not None
-    assert state["best_model"].keys() == state["model"].keys()
+    found = Checkpoints(tmp_path / "models").load(job)
+    assert found is not None
+    assert found.state["best_model"].keys() == found.state["model"].keys()
 
 
 def test_a_disk_that_cannot_be_written_is_no_failure(make_spec, make_job, tmp_path) -> None:
@@ -177,6 +195,6 @@ def test_all_states_are_dropped_and_models_stay(make_spec, make_job, tmp_path) -
     until(spec.build(), make_job(), 1)
     model = tmp_path / "models" / "c000-s1000.safetensors"
     model.touch()
-    drop_states(tmp_path / "models")
-    drop_states(tmp_path / "models")
+    for _ in range(2):
+        Checkpoints(tmp_path / "models").drop_all()
     assert list((tmp_path / "models").iterdir()) == [model]
