@@ -33,6 +33,8 @@ class LiveTrial:
         paused_ms: Since when, in milliseconds since the epoch.
         may_pause: Whether it waits at rungs.
         untold: What it told to an earlier start of the search, of which observers do not know.
+        decided_epoch: Last finetuning epoch at which an earlier start of the search has let it go
+            on; 0 if none has. What it tells again before that is not decided again.
     """
 
     trial: Trial
@@ -43,6 +45,7 @@ class LiveTrial:
     paused_ms: int = 0
     may_pause: bool = True
     untold: tuple[Event, ...] = ()
+    decided_epoch: int = 0
 
     @property
     def job(self) -> Job:
@@ -95,7 +98,7 @@ class EventTaker:
         if isinstance(event, ProbeDone):
             write_probe(run.trial, event)
             run.failure = next(filter(None, map(non_finite, event.snapshots)), "")
-            if not run.failure:
+            if not (run.failure or run.decided_epoch):
                 self._look(run)
         elif isinstance(event, EpochsDone):
             event = self._take_epochs(run, event)
@@ -109,7 +112,8 @@ class EventTaker:
             run.failure = non_finite(epoch)
             if not run.failure and epoch.epoch in self._looked_at:
                 report_once(run.trial, epoch)
-                self._look(run)
+                if epoch.epoch >= run.decided_epoch:
+                    self._look(run)
                 if not run.stopped:
                     self._wait(run, [*run.builder.epochs, *event.epochs[:i]])
             if run.stopped:
@@ -133,5 +137,7 @@ class EventTaker:
         if stop_epoch(seen, self._finetune.patience_epochs) is not None:
             return  # it has just stopped by itself: what follows is its end
         rungs.came(run.number, epoch, max(e.valid_acc for e in curve))
+        if epoch < run.decided_epoch:
+            return
         if run.may_pause and not rungs.is_among_best(run.number, epoch):
             run.paused = epoch

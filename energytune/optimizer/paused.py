@@ -148,4 +148,5 @@ class PausedTrials:
             paused=epoch,
             paused_ms=times["ended_ms"],
             untold=told,
+            decided_epoch=trial.last_step or 0,
         )

@@ -1,4 +1,4 @@
-"""What stands in the study's queue before anything is sampled: baselines, interrupted trials."""
+"""What stands before anything is sampled: baselines, trials that were interrupted or lost."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterable
 
 from optuna.distributions import check_distribution_compatibility
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState
 
 from energytune.config import SearchSpace
 from energytune.errors import OutputError
 from energytune.optimizer.attrs import is_interrupted
 from energytune.optimizer.suggest import distributions, fit_params, params_of
 from energytune.trial import Role
-from energytune.trial.builder import INTERRUPTED
 
 __all__ = ["N_DUPLICATES", "baseline_roles", "prepare"]
 
@@ -39,13 +38,14 @@ def prepare(
     baseline_taus: Iterable[int],
     seed: int,
     pause_epochs: Collection[int] = (),
-) -> None:
+) -> list[int]:
     """Makes the study ready for a start or for going on; doing it twice changes nothing.
 
-    Trials that are RUNNING belong to a search that was killed: they fail as ``interrupted`` and
-    are enqueued again with the same recipe, after the baselines that are still missing. One
-    that had finished and was only not told is told. One that was paused is left as it is, to go
-    on from there.
+    Trials that were interrupted, which Ctrl-C does, are enqueued again with the same recipe, after
+    the baselines that are still missing. Trials that are RUNNING belong to a search that was
+    killed. One that had finished and was only not told is told. One that was paused is left as it
+    is, to go on from there. The others were lost: they are left RUNNING too, to go on under their
+    number, so that the samplers see what they would have seen.
 
     Args:
         study: Any.
@@ -54,20 +54,22 @@ def prepare(
         seed: Seed of the baselines.
         pause_epochs: Epochs from which a paused trial can go on; empty if none can.
 
+    Returns:
+        Numbers of the trials that were lost, ascending.
+
     Raises:
         OutputError: If the study's trials were sampled from a space that can't be mixed with
             this one (other head architectures).
     """
     _check_space(study, space)
+    lost: list[int] = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         finished = trial.user_attrs.get("finished")
         if finished is not None:  # killed between the last write and the telling
             study.tell(trial.number, finished["objective"])
             continue
-        if trial.user_attrs.get("paused") in pause_epochs:
-            continue
-        Trial(study, trial._trial_id).set_user_attr("reason", INTERRUPTED)
-        study.tell(trial.number, state=TrialState.FAIL)
+        if trial.user_attrs.get("paused") not in pause_epochs:
+            lost.append(trial.number)
 
     trials = study.get_trials(deepcopy=False)
     roles_there = {t.user_attrs.get("role") for t in trials if not is_interrupted(t)}
@@ -90,6 +92,7 @@ def prepare(
             attrs = {k: trial.user_attrs[k] for k in kept if k in trial.user_attrs}
             attrs["retry_of"] = trial.number
             study.enqueue_trial(fit_params(trial.params, space), user_attrs=attrs)
+    return lost
 
 
 def _check_space(study: Study, space: SearchSpace) -> None:

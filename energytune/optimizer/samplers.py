@@ -63,6 +63,7 @@ class PerTrialSampler(BaseSampler):
         self._make = make
         self._seed = seed
         self._by_number: dict[int, BaseSampler] = {}
+        self._not_drawn: dict[int, set[str]] = {}
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
         if trial.number not in self._by_number:
@@ -80,7 +81,9 @@ class PerTrialSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Samples ``search_space`` jointly."""
-        return self._of(trial).sample_relative(study, trial, search_space)
+        sampled = self._of(trial).sample_relative(study, trial, search_space)
+        self._not_drawn[trial.number] = {*sampled, *trial.system_attrs.get("fixed_params", ())}
+        return sampled
 
     def sample_independent(
         self,
@@ -89,8 +92,17 @@ class PerTrialSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Samples one dimension by itself."""
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+        """Samples one dimension by itself.
+
+        Where the process was killed between two dimensions, those that the study has are drawn
+        once more first, so that this one is what it would have been.
+        """
+        sampler = self._of(trial)
+        if (skipped := self._not_drawn.pop(trial.number, None)) is not None:
+            for name, distribution in trial.distributions.items():
+                if name not in skipped:
+                    sampler.sample_independent(study, trial, name, distribution)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Is called before anything is sampled for ``trial``."""
@@ -106,6 +118,7 @@ class PerTrialSampler(BaseSampler):
         """Is called when ``trial`` is told; forgets its sampler."""
         self._of(trial).after_trial(study, trial, state, values)
         self._by_number.pop(trial.number, None)
+        self._not_drawn.pop(trial.number, None)
 
 
 def make_sampler(

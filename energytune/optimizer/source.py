@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from energytune.config import SearchSpace
 from energytune.optimizer.attrs import (
@@ -36,8 +37,9 @@ __all__ = ["StudySource"]
 class StudySource:
     """A :class:`~energytune.trial.JobSource` behind which Optuna stands.
 
-    Trials of the study that were RUNNING when it starts are told FAIL (``interrupted``) and run
-    again; everything else in it counts, so the same search started twice goes on. A suggested
+    Trials of the study that are RUNNING when it starts were lost with an earlier start: they are
+    handed out again first, under their own numbers. Everything else in it counts, so the same
+    search started twice goes on; killed at any time, it ends as if it had not been. A suggested
     recipe that was begun before is not run: it is told what the first one was told. States are
     true: COMPLETE means finished, PRUNED stopped by the pruner or never gone on after a pause,
     FAIL a crash or a number that is not finite.
@@ -108,7 +110,8 @@ class StudySource:
         self._taker = EventTaker(study, space.finetune, self.reported_epochs, rungs)
 
         taus = self._baseline_taus.values()
-        prepare(study, space, baseline_taus=taus, seed=seed, pause_epochs=rungs.epochs)
+        lost = prepare(study, space, baseline_taus=taus, seed=seed, pause_epochs=rungs.epochs)
+        self._lost = deque(lost)
         self._n_begun = sum(counts(trial) for trial in study.get_trials(deepcopy=False))
         self._first_runs = first_runs(study)
         self._records = {record.job.number: record for record in records_from_study(study)}
@@ -158,6 +161,10 @@ class StudySource:
 
     def next_job(self) -> Job | Idle:
         """Returns the next job, ``WAIT`` while jobs run and none is to begin, then ``DONE``."""
+        while self._lost:
+            job = self._take_up(self._lost.popleft())
+            if job is not None:
+                return job
         ended = self.has_ended()
         run = None if self._is_over() else self._paused.next()
         if run is None and not ended:
@@ -228,7 +235,16 @@ class StudySource:
 
     def _ask(self) -> Job | None:
         """Returns a job for one more trial of the study, None if that was a duplicate."""
-        trial = self._study.ask()
+        return self._begin(self._study.ask())
+
+    def _take_up(self, number: int) -> Job | None:
+        """Returns a job for a trial that was lost, None if that was a duplicate."""
+        lost = self._study.get_trials(deepcopy=False)[number]
+        # What it was asked for is in the study; what was not is asked for now, as it was then.
+        trial = Trial(self._study, lost._trial_id)
+        return self._begin(trial, decided_epoch=lost.last_step or 0)
+
+    def _begin(self, trial: Trial, decided_epoch: int = 0) -> Job | None:
         recipe = suggest(trial, self._space)
         attrs = trial.user_attrs
         job = Job(
@@ -239,14 +255,17 @@ class StudySource:
             role=attrs.get("role", "search"),
         )
         original = self._first_runs.get(recipe.key())
-        if original is not None:
+        if original is not None and original != trial.number:
             tell_duplicate(self._study, trial, job, original)
             return None
         write_start(trial, job)
-        self._first_runs[recipe.key()] = trial.number
-        self._n_begun += 1
+        if original is None:
+            self._first_runs[recipe.key()] = trial.number
+            self._n_begun += 1
         may_pause = self._pause_baselines or job.role == "search"
-        self._running[job.id] = LiveTrial(trial, RecordBuilder(job), may_pause=may_pause)
+        self._running[job.id] = LiveTrial(
+            trial, RecordBuilder(job), may_pause=may_pause, decided_epoch=decided_epoch
+        )
         for observer in self._observers:
             observer.job_started(job)
         return job
