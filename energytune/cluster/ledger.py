@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from energytune.trial import EpochsDone, Event, Idle, Job, JobSource, ProbeDone, Probing
 
@@ -11,6 +12,9 @@ __all__ = ["INTERRUPTED", "JobLedger"]
 
 INTERRUPTED = "interrupted"
 """The reason that every job is told which runs when a search is stopped."""
+_MOST_LOSSES = 3
+"""A job that has lost more workers than this without an event in between has failed: it may well
+be what kills them. Machines that come and go end no job that gets on."""
 
 
 @dataclass
@@ -21,6 +25,7 @@ class _Entry:
     probed: bool = False
     last_epoch: int = 0
     failure: str = "its worker was lost"
+    n_losses: int = 0
 
     def unseen(self, events: Sequence[Event]) -> list[Event]:
         """Returns what a restarted job has not told before, and remembers it as told."""
@@ -36,13 +41,17 @@ class _Entry:
                     continue
                 self.last_epoch = epochs[-1].epoch
                 if len(epochs) < len(event.epochs):
-                    event = replace(event, epochs=epochs)
+                    seconds = event.seconds * len(epochs) / len(event.epochs)
+                    event = EpochsDone(epochs, seconds)
             fresh.append(event)
         return fresh
 
 
 class JobLedger:
     """Hands out jobs, forwards their events once, and tells each job's end exactly once.
+
+    A job whose worker was lost is handed out again, before any new one; the source does not
+    notice.
 
     Searcher and scheduler share one ledger. Ray swallows an exception of its callbacks or dies
     of it; the ledger catches what the source raises, ends the search, and keeps it as
@@ -63,17 +72,23 @@ class JobLedger:
         self._source = source
         self._capacity = capacity
         self._running: dict[str, _Entry] = {}
+        self._lost: deque[_Entry] = deque()
         self._waiting = False
 
     def next_job(self, trial_id: str) -> Job | Idle:
         """Returns the job for Ray's trial ``trial_id``, or why there is none now.
 
         After a WAIT the source is asked again only when a job has ended; if none runs, none can
-        end, and the search is done.
+        end, and the search is done. It is not before: a job that runs may be lost.
         """
         if self.failure is not None:
             return Idle.DONE
-        if len(self._running) >= self._capacity or (self._waiting and self._running):
+        if len(self._running) >= self._capacity:
+            return Idle.WAIT
+        if self._lost:
+            self._running[trial_id] = self._lost.popleft()
+            return self._running[trial_id].job
+        if self._waiting and self._running:
             return Idle.WAIT
         try:
             job = self._source.next_job()
@@ -83,8 +98,8 @@ class JobLedger:
         if isinstance(job, Job):
             self._running[trial_id] = _Entry(job)
             return job
-        self._waiting = job is Idle.WAIT
-        return job if self._running else Idle.DONE
+        self._waiting = True
+        return Idle.WAIT if self._running else Idle.DONE
 
     def deliver(self, trial_id: str, events: Sequence[Event]) -> bool:
         """Forwards a running job's new events; returns True if the source stops the job."""
@@ -94,6 +109,7 @@ class JobLedger:
         fresh = entry.unseen(events)
         if not fresh:
             return False
+        entry.n_losses = 0
         try:
             return self._source.on_events(entry.job.id, fresh)
         except Exception as failure:
@@ -101,7 +117,7 @@ class JobLedger:
             return True
 
     def note_failure(self, trial_id: str, reason: str) -> None:
-        """Keeps why a worker was lost; the job's end is told only if it is not restarted."""
+        """Keeps why a worker was lost, for the case that its job is not handed out again."""
         if trial_id in self._running:
             self._running[trial_id].failure = reason
 
@@ -111,11 +127,17 @@ class JobLedger:
         Args:
             trial_id: Ray's trial.
             error: Why it failed; None if it finished or was stopped.
-            lost: Whether its worker was lost for good; the reason is the one noted.
+            lost: Whether its worker was lost: it has not ended then, but for one that has lost
+                too many, for the reason that was noted.
         """
         entry = self._running.pop(trial_id, None)
         if entry is None:
             return
+        if lost:
+            entry.n_losses += 1
+            if entry.n_losses <= _MOST_LOSSES:
+                self._lost.append(entry)
+                return
         self._waiting = False
         try:
             self._source.on_end(entry.job.id, entry.failure if lost else error)
@@ -124,5 +146,8 @@ class JobLedger:
 
     def end_all(self) -> None:
         """Tells every job that still runs that it was interrupted."""
+        for number, entry in enumerate(self._lost):
+            self._running[f"lost {number}"] = entry
+        self._lost.clear()
         for trial_id in list(self._running):
             self.end(trial_id, INTERRUPTED)

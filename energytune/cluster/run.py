@@ -37,8 +37,8 @@ def run_jobs(
 ) -> None:
     """Runs all jobs of ``source``, several at once, in worker processes that are reused.
 
-    A job that raises has failed with that reason and the search goes on. A job whose process
-    dies is started again once, in a new process; the events it repeats are not told twice. At
+    A job that raises has failed with that reason and the search goes on. A job whose process or
+    node is lost is started again in another one; the events it repeats are not told twice. At
     concurrency 1 with ``min_report_s = 0`` the source sees the calls of
     :func:`energytune.trial.run_inline`.
 
@@ -97,7 +97,7 @@ def _tune(
         num_samples=-1,
         resources_per_trial=PlacementGroupFactory([resources]),
         storage_path=folder,
-        max_failures=1,
+        max_failures=0,  # the ledger hands lost jobs out again, so that it decides how often
         reuse_actors=True,
         raise_on_failed_trial=False,
         verbose=0,

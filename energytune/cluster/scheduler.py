@@ -59,7 +59,7 @@ class JobScheduler(FIFOScheduler):
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
-        """Notes why a worker was lost; Ray restarts the job once before it gives up."""
+        """Notes why a worker was lost; the searcher hears next that its trial is over."""
         super().on_trial_error(tune_controller, trial)
         if self._ledger is not None:
             self._ledger.note_failure(trial.trial_id, _loss_of(trial))

@@ -39,21 +39,65 @@ def test_a_wait_with_nothing_running_ends_the_search() -> None:
     assert JobLedger(Waiting([]), capacity=1).next_job("t1") is Idle.DONE
 
 
-def test_what_a_restarted_job_repeats_is_not_told_twice() -> None:
-    source = RecordingSource(["a"])
+def test_a_lost_job_is_handed_out_again_and_what_it_repeats_is_not_told_twice() -> None:
+    source = RecordingSource(["a", "b"])
     ledger = JobLedger(source, capacity=1)
     ledger.next_job("t1")
     ledger.deliver("t1", [PROBED, epoch(1)])
     ledger.deliver("t1", [epoch(2)])
     ledger.note_failure("t1", "killed")
-    both = EpochsDone(epoch(2).epochs + epoch(3).epochs, seconds=0.0)
+    ledger.end("t1", lost=True)
+    assert ledger.next_job("t2") == job("a")  # before any new one
+    both = EpochsDone(epoch(2).epochs + epoch(3).epochs, seconds=3.0)
     finished = Finished(0.5, 1, 1.0, {})
-    assert ledger.deliver("t1", [PROBED, epoch(1)]) is False
-    ledger.deliver("t1", [both, finished])
-    ledger.end("t1")
-    told: list[Event] = [PROBED, epoch(1), epoch(2), epoch(3), finished]
+    assert ledger.deliver("t2", [PROBED, epoch(1)]) is False
+    ledger.deliver("t2", [both, finished])
+    ledger.end("t2")
+    told: list[Event] = [PROBED, epoch(1), epoch(2), EpochsDone(epoch(3).epochs, 1.5), finished]
     assert source.events("a") == told
     assert source.ends == {"a": None}
+
+
+def test_the_last_job_may_be_lost_too() -> None:
+    ledger = JobLedger(RecordingSource(["a"]), capacity=2)
+    ledger.next_job("t1")
+    assert ledger.next_job("t2") is Idle.WAIT  # not done: it would not be asked again
+    ledger.end("t1", lost=True)
+    assert ledger.next_job("t2") == job("a")
+    ledger.end("t2")
+    assert ledger.next_job("t3") is Idle.DONE
+
+
+def test_a_job_that_loses_all_its_workers_has_failed() -> None:
+    source = RecordingSource(["a"])
+    ledger = JobLedger(source, capacity=1)
+    for attempt in range(4):
+        assert ledger.next_job(f"t{attempt}") == job("a")
+        ledger.deliver(f"t{attempt}", [PROBED])  # nothing new after the first
+        ledger.note_failure(f"t{attempt}", f"killed {attempt}")
+        ledger.end(f"t{attempt}", lost=True)
+    assert ledger.next_job("t9") is Idle.DONE
+    assert source.ends == {"a": "killed 3"}
+
+
+def test_a_job_that_gets_on_may_lose_any_number_of_workers() -> None:
+    source = RecordingSource(["a"])
+    ledger = JobLedger(source, capacity=1)
+    for attempt in range(1, 20):
+        assert ledger.next_job(f"t{attempt}") == job("a")
+        ledger.deliver(f"t{attempt}", [epoch(attempt)])
+        ledger.end(f"t{attempt}", lost=True)
+    assert ledger.next_job("t99") == job("a")
+    assert source.ends == {}
+
+
+def test_a_job_that_waits_for_a_worker_is_told_when_the_search_is_stopped() -> None:
+    source = RecordingSource(["a"])
+    ledger = JobLedger(source, capacity=1)
+    ledger.next_job("t1")
+    ledger.end("t1", lost=True)
+    ledger.end_all()
+    assert source.ends == {"a": INTERRUPTED}
 
 
 def test_an_end_is_told_once_whoever_tells_it() -> None:
@@ -63,11 +107,10 @@ def test_an_end_is_told_once_whoever_tells_it() -> None:
         ledger.next_job(trial_id)
     ledger.end("t1", "ValueError: no")
     ledger.end("t1", lost=True)
-    ledger.note_failure("t2", "killed twice")
     ledger.end("t2", lost=True)
     ledger.end_all()
     ledger.end_all()
-    assert source.ends == {"a": "ValueError: no", "b": "killed twice", "c": INTERRUPTED}
+    assert source.ends == {"a": "ValueError: no", "b": INTERRUPTED, "c": INTERRUPTED}
     assert ledger.deliver("t1", [epoch(1)]) is True
 
 

@@ -61,7 +61,7 @@ def test_two_at_once_end_once_each_and_both_workers_outlive_a_wait(
         assert source.events(name)[:-1] == [PROBED, *(epoch(n) for n in range(1, 7))]
 
 
-def test_a_killed_worker_is_replaced_once_then_its_job_has_failed(
+def test_a_killed_worker_is_replaced_and_a_job_that_kills_all_of_them_has_failed(
     cluster_of_two: RayCluster, tmp_path: Path
 ) -> None:
     source = RecordingSource(["dieonce-1", "die-2", "ok-3", "ok-4"])
