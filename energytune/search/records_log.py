@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from energytune.errors import OutputError
 from energytune.trial import Event, Job, TrialRecord, record_from_dict
@@ -37,25 +39,30 @@ class RecordsLog:
         """
         line = json.dumps(record.to_dict(), allow_nan=True) + "\n"
         try:
-            with self._path.open("a") as file:
-                file.write(line)
+            with self._path.open("ab+") as file:
+                if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                    line = "\n" + line  # a process that was killed while writing left it torn
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
             raise OutputError(
                 f"{self._path} can't be written: {error.strerror or error}. Free some space; the "
                 "same command continues the search."
             ) from error
 
+    def ended(self) -> set[tuple[str, str]]:
+        """Returns (id of the job, state) of every line; a torn line is passed over."""
+        return {(str(p["job"].get("id")), str(p.get("state"))) for p in self._read()}
+
     def confirmations(self) -> list[TrialRecord]:
         """Returns the complete confirmation runs of earlier starts; a torn line is passed over.
 
         What a later ``"test"`` job has read on test is in them.
         """
-        if not self._path.exists():
-            return []
         found: dict[tuple[str, str], TrialRecord] = {}
-        for line in self._path.read_text().splitlines():
+        for plain in self._read():
             try:
-                plain = json.loads(line)
                 if plain["job"]["role"] not in ("confirm", "test"):
                     continue
                 record = record_from_dict(plain)
@@ -70,3 +77,15 @@ class RecordsLog:
             elif job.role == "test" and key in found:
                 found[key] = replace(found[key], finished=record.finished)
         return list(found.values())
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        """Yields the readable lines."""
+        if not self._path.exists():
+            return
+        for line in self._path.read_text(errors="replace").splitlines():
+            try:
+                plain = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(plain, dict) and isinstance(plain.get("job"), dict):
+                yield plain

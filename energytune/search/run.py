@@ -25,6 +25,7 @@ from energytune.optimizer import (
     open_study,
 )
 from energytune.progress import NO_PROGRESS, Progress
+from energytune.search.catch_up import catch_up
 from energytune.search.clock import StageClock, TimeBudget
 from energytune.search.confirmation import Confirmation, confirm_seeds
 from energytune.search.folder import RunFolder
@@ -123,6 +124,7 @@ class _Search:
             self.report = SearchReport(self.folder, self.progress)
             self.report.begin(self.config, bench, curves, user_module=self.module is not None)
             source = self._source(cluster, sampler, bench)
+            catch_up(source.records, self.log, tracked.observer)
             for record in source.records:  # of an earlier start: the log and MLflow have them
                 for watcher in watchers:
                     watcher.job_ended(record)

@@ -8,7 +8,6 @@ twice. Nothing here talks to MLflow, and a full disk becomes a problem to report
 from __future__ import annotations
 
 import getpass
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from energytune.tracking.names import (
     trial_params,
 )
 from energytune.tracking.open_run import OpenRun
+from energytune.tracking.recall import Recalled, recall
 from energytune.trial import Event, Job, TrialRecord
 
 __all__ = ["SEARCH_TAG", "UID_TAG", "TrackingObserver", "experiment_name", "trial_params"]
@@ -34,8 +34,9 @@ _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 class TrackingObserver:
     """Writes a search into a journal; implements :class:`energytune.trial.Observer`.
 
-    Making one writes the parent run, or lets it go on where the journal has it already; trials
-    that an earlier process left open are ended as interrupted then.
+    Making one writes the parent run, or lets it go on where the journal has it already. So do
+    trials that an earlier process left open when it was killed: told again, they go on in the run
+    that they have, and what is not told again ends as interrupted.
 
     Args:
         journal: Where entries go.
@@ -67,21 +68,25 @@ class TrackingObserver:
         self._ft_epochs = int(params["ft_epochs"]) if "ft_epochs" in params else None
         self._progress_s, self._clock = progress_s, clock
         self._open: dict[str, OpenRun] = {}
-        self._attempts: dict[str, int] = {}
+        self._told = Recalled()
         self._counts = dict.fromkeys((*_STATUS, "duplicates"), 0)
-        self._best = -math.inf
         self._begin({name: str(value) for name, value in params.items()})
 
     def run_uid(self, job_id: str) -> str:
         """Returns the uid of the latest run of a job, for example to register its model."""
-        n_attempt = self._attempts.get(job_id, 1)
+        n_attempt = self._told.attempts.get(job_id, 1)
         return f"{self.search_id}.{job_id}" + (f".{n_attempt}" if n_attempt > 1 else "")
 
     def job_started(self, job: Job) -> None:
         """Begins the trial's nested run; a test job has none, it adds to its confirmation's."""
         if job.role == "test":
             return
-        self._attempts[job.id] = self._attempts.get(job.id, 0) + 1
+        if (left := self._told.left.pop(job.id, None)) is not None:
+            self._open[job.id] = OpenRun(
+                left.uid, self._ft_epochs, written=left.epochs, probed=left.probed
+            )
+            return
+        self._told.attempts[job.id] = self._told.attempts.get(job.id, 0) + 1
         uid = self.run_uid(job.id)
         self._open[job.id] = OpenRun(uid, self._ft_epochs)
         self._write(
@@ -96,6 +101,14 @@ class TrackingObserver:
                 "params": trial_params(job, self.dataset, self.backbone),
             }
         )
+
+    def has_told(self, job: Job) -> bool:
+        """Returns whether the journal has the end of ``job``, of a test its result.
+
+        The process may have been killed after the end was known elsewhere, and before that.
+        """
+        told = self._told
+        return job.tested in told.tested if job.role == "test" else job.id in told.ended
 
     def job_progress(self, job: Job, events: Sequence[Event]) -> None:
         """Writes the probing curve when it ends and, now and then, points of the finetuning."""
@@ -131,8 +144,8 @@ class TrackingObserver:
         ]
         self._counts[record.state] += 1
         objective = record.objective
-        if objective is not None and record.job.is_trial and objective > self._best:
-            self._best = objective
+        if objective is not None and record.job.is_trial and objective > self._told.best:
+            self._told.best = objective
             step = sum(self._counts[state] for state in _STATUS)
             entries.append(log_entry(self.parent_uid, [(BEST_METRIC, objective, now, step)]))
         self._write(*entries)
@@ -160,8 +173,10 @@ class TrackingObserver:
         entries: list[Mapping[str, Any]] = []
         for run in self._open.values():
             entries += [log_entry(run.uid, run.so_far(now)), _interrupted(run.uid, now)]
-        self._counts["FAIL"] += len(self._open)
+        entries += [_interrupted(left.uid, now) for left in self._told.left.values()]
+        self._counts["FAIL"] += len(self._open) + len(self._told.left)
         self._open.clear()
+        self._told.left.clear()
         counts = {f"search/n_{name.lower()}": float(n) for name, n in self._counts.items()}
         points = [(key, float(v), now, 0) for key, v in {**counts, **(metrics or {})}.items()]
         entries.append(log_entry(self.parent_uid, points, tags))
@@ -174,13 +189,12 @@ class TrackingObserver:
         self._write(*entries, end)
 
     def _begin(self, params: dict[str, str]) -> None:
-        now = self._now_ms()
         try:
-            left = self._recall()
+            self._told = recall(self.journal.read().entries, self.parent_uid)
         except OSError as failure:
-            left, self.problem = [], f"{self.journal.path}: {failure}"
-        self._counts["FAIL"] += len(left)
-        self._write(*[_interrupted(uid, now) for uid in left])
+            self.problem = f"{self.journal.path}: {failure}"
+        for state, count in self._told.states.items():
+            self._counts[state] += count
         self._write(
             {
                 "kind": "run",
@@ -188,29 +202,11 @@ class TrackingObserver:
                 "parent": None,
                 "experiment": experiment_name(self.dataset),
                 "name": f"search {self.journal.path.parent.name} {self.backbone}",
-                "start_ms": now,
+                "start_ms": self._now_ms(),
                 "tags": {SEARCH_TAG: self.search_id, "role": "parent", **_source_tags()},
                 "params": {"dataset": self.dataset, "backbone": self.backbone, **params},
             }
         )
-
-    def _recall(self) -> list[str]:
-        """Restores counts and best from the journal; returns the trials left open."""
-        left: dict[str, None] = {}
-        for entry in self.journal.read().entries:
-            uid, kind = str(entry["uid"]), entry["kind"]
-            if uid == self.parent_uid:
-                for key, value, *_ in entry.get("metrics", ()):
-                    if key == BEST_METRIC:
-                        self._best = max(self._best, value)
-            elif kind == "run":
-                left[uid] = None
-                job_id = uid.removeprefix(f"{self.search_id}.").split(".")[0]
-                self._attempts[job_id] = self._attempts.get(job_id, 0) + 1
-            elif kind == "end" and uid in left:
-                del left[uid]
-                self._counts[entry["tags"]["trial_state"]] += 1
-        return list(left)
 
     def _test_entry(self, record: TrialRecord) -> dict[str, Any]:
         now = record.ended_ms or self._now_ms()

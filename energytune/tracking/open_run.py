@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from energytune.tracking.curves import (
     best_epoch,
@@ -26,15 +26,24 @@ class OpenRun:
         uid: The run's.
         ft_epochs: Finetuning epochs of a whole trial, which set the grid of the curve's points;
             None leaves the curve to the end.
+        written: Finetuning epochs whose points were written by an earlier start of the search.
+        probed: Whether the probing curve was.
 
     Attributes:
         uid: The run's.
     """
 
-    def __init__(self, uid: str, ft_epochs: int | None) -> None:
+    def __init__(
+        self,
+        uid: str,
+        ft_epochs: int | None,
+        *,
+        written: Iterable[int] = (),
+        probed: bool = False,
+    ) -> None:
         self.uid, self._ft_epochs = uid, ft_epochs
-        self._probed = False
-        self._written: set[int] = set()
+        self._probed = probed
+        self._written: set[int] = set(written)
         self._waiting: list[Point] = []
         self._best: FinetuneEpoch | None = None
         self._last_take_s = -math.inf

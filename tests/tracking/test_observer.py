@@ -135,22 +135,64 @@ def test_duplicates_get_no_run(journal: TrackingJournal, make_record: Make) -> N
     assert counts["search/n_complete"] == 1
 
 
-def test_going_on_ends_what_was_left_open_and_keeps_counting(
+def test_what_was_left_open_goes_on_in_its_run_and_counts_once(
     journal: TrackingJournal, make_record: Make
 ) -> None:
     first = observe(journal)
     first.job_ended(make_record(0, objective=0.9))
     first.job_started(make_record(1).job)
+    first.job_started(make_record(2).job)
     second = observe(journal)
-    (left,) = [e for e in of_kind(journal, "end") if e["uid"] == "s1.t001"]
-    assert (left["status"], left["tags"]["reason"]) == ("KILLED", "interrupted")
+    second.job_started(make_record(1).job)
     second.job_ended(make_record(1, objective=0.5))
-    assert second.run_uid("t001") == "s1.t001.2"
+    assert second.run_uid("t001") == "s1.t001"
     second.finish()
+    ends = {e["uid"]: e for e in of_kind(journal, "end")}
+    assert ends["s1.t001"]["tags"]["trial_state"] == "COMPLETE"
+    left = ends["s1.t002"]  # it was not told again
+    assert (left["status"], left["tags"]["reason"]) == ("KILLED", "interrupted")
+    assert [e["uid"] for e in of_kind(journal, "run")].count("s1.t001") == 1
     best = [value for name, value, *_ in metrics(journal, "s1") if name == "search/best_objective"]
     assert best == [0.9]
     counts = {name: value for name, value, *_ in metrics(journal, "s1")}
     assert (counts["search/n_complete"], counts["search/n_fail"]) == (2, 1)
+
+
+def test_what_is_told_again_after_a_kill_is_not_written_again(
+    journal: TrackingJournal, make_record: Make
+) -> None:
+    record = make_record(0, n_epochs=20)
+    for n_told in (12, 20):  # killed after 12
+        observer = observe(journal, progress_s=0.0)
+        observer.job_started(record.job)
+        observer.job_progress(record.job, [ProbeDone(record.snapshots, 1.0, 9)])
+        observer.job_progress(record.job, [EpochsDone(record.epochs[:n_told], 0.1)])
+    observer.job_ended(record)
+    seen = Counter((name, step) for name, _, _, step in metrics(journal, "s1.t000"))
+    assert set(seen.values()) == {1}
+    assert len([step for name, step in seen if name == "ft/valid_acc"]) == 20
+
+
+def test_it_knows_which_ends_an_earlier_start_has_told(
+    journal: TrackingJournal, make_record: Make
+) -> None:
+    first = observe(journal)
+    done, running, stopped = (make_record(i) for i in range(3))
+    first.job_ended(done)
+    first.job_started(running.job)
+    first.finish()  # ends what runs as interrupted
+    first = observe(journal)
+    first.job_started(stopped.job)
+    second = observe(journal)
+    assert [second.has_told(r.job) for r in (done, running, stopped)] == [True, False, False]
+    confirmed = replace(done.job, id="c000-s1", role="confirm")
+    test = replace(confirmed, id="c000-s1-test", role="test", tested="c000-s1")
+    assert not second.has_told(test)
+    second.job_ended(replace(done, job=confirmed))
+    tested = make_record(0, test=TestResult(0.9, 0.3, (True,)))
+    second.job_ended(replace(tested, job=test))
+    third = observe(journal)
+    assert (third.has_told(confirmed), third.has_told(test)) == (True, True)
 
 
 def test_finish_ends_open_trials_and_lists_files(
