@@ -7,6 +7,7 @@ from energytune.optimizer.convergence import StudyConvergence
 from energytune.optimizer.energy_lookup import MapLookup
 from energytune.optimizer.final import FinalSource
 from energytune.optimizer.halving import make_halving
+from energytune.optimizer.lease import StudyLease
 from energytune.optimizer.pruner import EnergyPruner, make_pruner
 from energytune.optimizer.repeats import BaselineRepeats
 from energytune.optimizer.samplers import Sampler, make_sampler
@@ -14,6 +15,7 @@ from energytune.optimizer.serial import optimize_serially
 from energytune.optimizer.source import StudySource
 from energytune.optimizer.study import load_study, open_study, other_studies
 from energytune.optimizer.suggest import distributions, suggest
+from energytune.optimizer.versions import bring_up_to_date
 
 __all__ = [
     "BaselineRepeats",
@@ -24,8 +26,10 @@ __all__ = [
     "Sampler",
     "Standing",
     "StudyConvergence",
+    "StudyLease",
     "StudySource",
     "best_first",
+    "bring_up_to_date",
     "distributions",
     "load_study",
     "make_halving",

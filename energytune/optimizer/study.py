@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import Study, StudyDirection
 
@@ -28,6 +28,7 @@ from energytune.errors import (
     ResourceError,
     unknown_name,
 )
+from energytune.optimizer.patient import PatientStorage
 
 __all__ = ["load_study", "open_study", "other_studies", "quiet_optuna"]
 
@@ -211,7 +212,15 @@ def _open_database(url: str) -> BaseStorage:
 
     shown = _without_password(url)
     try:
-        return RDBStorage(url)
+        # a connection that was lost with its server is noticed before it is used
+        opened = get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))
+        return PatientStorage(opened, shown)
+    except RuntimeError as error:
+        raise OutputError(
+            f"The database {shown!r} has tables of another version of Optuna than "
+            f"{optuna.__version__}: {error} Make a copy of it, then bring it up to date with "
+            "`optuna storage upgrade --storage URL`."
+        ) from error
     except ArgumentError as error:
         raise ConfigError(
             f"storage must be journal:///path, sqlite:///path or a database URL. Got {shown!r}: "

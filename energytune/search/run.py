@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -20,7 +21,9 @@ from energytune.optimizer import (
     BaselineRepeats,
     Sampler,
     StudyConvergence,
+    StudyLease,
     StudySource,
+    bring_up_to_date,
     make_halving,
     open_study,
 )
@@ -37,7 +40,11 @@ from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
+from energytune.trial.guarded import GuardedSource
 from energytune.trial.run import make_run_job
+
+if TYPE_CHECKING:
+    from optuna.study import Study
 
 __all__ = ["run_search"]
 
@@ -123,7 +130,8 @@ class _Search:
             sampler, curves = sampler_of(self.config, self.folder, bench, self.clock, self.progress)
             self.report = SearchReport(self.folder, self.progress)
             self.report.begin(self.config, bench, curves, user_module=self.module is not None)
-            source = self._source(cluster, sampler, bench)
+            study = self._study(sampler, stack)
+            source = self._source(study, cluster, bench)
             catch_up(source.records, self.log, tracked.observer)
             for record in source.records:  # of an earlier start: the log and MLflow have them
                 for watcher in watchers:
@@ -166,16 +174,23 @@ class _Search:
             placed.prepare(sorted(depths), self.progress)
         return placed
 
-    def _source(self, cluster: RayCluster, sampler: Sampler, bench: Bench) -> StudySource:
+    def _study(self, sampler: Sampler, stack: ExitStack) -> Study:
+        """Opens the study and holds it against other drivers."""
+        storage = self.folder.storage
+        pruner, _ = make_halving(self.config.pruner, self.config.space.finetune.epochs)
+        study = open_study(storage, self.folder.study_name, sampler=sampler, pruner=pruner)
+        self.lease = stack.enter_context(StudyLease(study, on_wait=self.progress.note))
+        if copy := bring_up_to_date(study, storage):
+            self.progress.note(f"the study is of an earlier version: a copy of it is {copy}")
+        self.report.remember(study)
+        return study
+
+    def _source(self, study: Study, cluster: RayCluster, bench: Bench) -> StudySource:
         space, splits = self.config.space, bench.splits
         taus = self.config.baseline_taus
         if taus is None:
             taus = (space.tau.low, space.tau.high)
-        pruner, rungs = make_halving(self.config.pruner, space.finetune.epochs)
-        study = open_study(
-            self.folder.storage, self.folder.study_name, sampler=sampler, pruner=pruner
-        )
-        self.report.remember(study)
+        _, rungs = make_halving(self.config.pruner, space.finetune.epochs)
         self.budget = TimeBudget(
             self.config.time_budget_s,
             self.clock,
@@ -232,7 +247,7 @@ class _Search:
         try:
             run_jobs(
                 cluster,
-                chain,
+                GuardedSource(chain, self.lease.raise_if_lost),
                 partial(make_run_job, replace(bench.spec, pause_epochs=source.pause_epochs)),
                 flush_epochs=source.reported_epochs,
                 should_stop=lambda: self.budget.is_over() and not has_complete(source.records),
