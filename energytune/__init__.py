@@ -1,15 +1,16 @@
 """How long to train a task head before finetuning, found by its adaptation energy (AIE).
 
-    from energytune import probe, tune
+    from energytune import probe, resume, tune
     energy_map = probe("digits")
     result = tune("digits", n_trials=30, seed=0)
+    result = resume(result.out, n_trials="+20")
 
     from energytune import load_champion
     load_champion("digits").predict(["seven.png"])
 
-Importing the package loads nothing heavy and changes nothing; :func:`tune` brings in torch, Ray,
-Optuna and MLflow when it is first looked up, :func:`probe` and :func:`pretrain` torch alone,
-:func:`load_champion` torch and MLflow.
+Importing the package loads nothing heavy and changes nothing; :func:`tune` and :func:`resume`
+bring in torch, Ray, Optuna and MLflow when they are first looked up, :func:`probe` and
+:func:`pretrain` torch alone, :func:`load_champion` torch and MLflow.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from energytune.search.probe_map import probe
     from energytune.search.result import TuneResult
     from energytune.tracking.load import load_champion
-    from energytune.tune import tune
+    from energytune.tune import resume, tune
 
 __all__ = [
     "EnergyMap",
@@ -38,6 +39,7 @@ __all__ = [
     "load_champion",
     "pretrain",
     "probe",
+    "resume",
     "tune",
 ]
 
@@ -61,6 +63,13 @@ class _Package(ModuleType):
     @tune.setter
     def tune(self, module: ModuleType) -> None:
         """Refuses the module of the same name, which Python binds here when it is imported."""
+
+    @property
+    def resume(self) -> Any:
+        """The function :func:`energytune.tune.resume`."""
+        from energytune.tune import resume
+
+        return resume
 
     @property
     def probe(self) -> Any:

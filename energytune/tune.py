@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from energytune.trial import Observer
 
-__all__ = ["TuneResult", "run_search", "tune"]
+__all__ = ["TuneResult", "resume", "run_search", "tune"]
 
 
 def tune(
@@ -46,6 +46,7 @@ def tune(
     sampler: Literal["tpe", "gp", "random", "energy"] = "energy",
     pruner: Literal["energy", "median", "none"] = "energy",
     warm_start: bool = False,
+    checkpoint_s: float = 30.0,
     n_confirm_seeds: int = 3,
     n_confirm_recipes: int = 3,
     out: str | Path | None = None,
@@ -90,6 +91,7 @@ def tune(
         pruner: ``"energy"``, ``"median"`` or ``"none"``.
         warm_start: Whether the first picks come from earlier searches of the same store whose
             energy map is near; it needs ``sampler="energy"``.
+        checkpoint_s: Seconds of finetuning between two checkpoints of a trial, >= 0.
         n_confirm_seeds: Seeds on which the best recipes and both baselines are confirmed, >= 1;
             the best by mean wins.
         n_confirm_recipes: Recipes beside the baselines that are confirmed, >= 1.
@@ -139,6 +141,7 @@ def tune(
         sampler=sampler,
         pruner=pruner,
         warm_start=warm_start,
+        checkpoint_s=checkpoint_s,
         n_confirm_seeds=n_confirm_seeds,
         n_confirm_recipes=n_confirm_recipes,
         out=Path(out) if out is not None else default_out(name),
@@ -151,6 +154,65 @@ def tune(
     return run_search(
         config, observers=observers, progress=progress, user_data=own_data, module=module
     )
+
+
+def resume(
+    search: str | Path,
+    *,
+    n_trials: int | str | None = None,
+    storage: str | None = None,
+    out: str | Path | None = None,
+    time_budget_s: float | None = None,
+    concurrency: int | None = None,
+    cpus_per_trial: int | None = None,
+    gpus_per_trial: float | None = None,
+    ray_address: str | None = None,
+    tracking_uri: str | None = None,
+    observers: Sequence[Observer] = (),
+    progress: Progress = NO_PROGRESS,
+) -> TuneResult:
+    """Goes on with a search where it was stopped or killed, or extends one that has ended.
+
+    The study says what was done: nothing that has ended is run again, and what was running goes
+    on from its last checkpoint. A search of :func:`tune` with Python objects goes on by the same
+    call with the same ``out``.
+
+    Args:
+        search: Folder of the search; with ``storage``, the name of its study.
+        n_trials: Trials in all, or ``"+20"`` for so many more; None is as before.
+        storage: Optuna storage URL that holds the study.
+        out: Folder of a search that is named by its study, if it was moved.
+        time_budget_s: Wall-clock budget in seconds from now; None is as before, from now.
+        concurrency: Trials at once; None is as before, as for all of the following.
+        cpus_per_trial: CPU cores that one trial computes with.
+        gpus_per_trial: GPUs one trial holds.
+        ray_address: Ray cluster to join.
+        tracking_uri: MLflow server.
+        observers: Watchers of the search.
+        progress: Told about long work.
+
+    Returns:
+        As :func:`tune`.
+
+    Raises:
+        EnergyTuneError: There is no such search, another process runs it, or what :func:`tune`
+            raises.
+    """
+    from energytune.search.resume import resumed_config
+
+    config = resumed_config(
+        search,
+        n_trials=n_trials,
+        storage=storage,
+        out=None if out is None else Path(out),
+        time_budget_s=time_budget_s,
+        concurrency=concurrency,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        ray_address=ray_address,
+        tracking_uri=tracking_uri,
+    )
+    return run_search(config, observers=observers, progress=progress)
 
 
 def _own_data(train: Any, valid: Any, test: Any) -> Any:

@@ -21,6 +21,7 @@ from energytune.cli.predict import predict
 from energytune.cli.pretrain import pretrain
 from energytune.cli.probe import diagnose, probe
 from energytune.cli.report import report
+from energytune.cli.resume import resume
 from energytune.cli.search import search
 from energytune.cli.stores import sync, ui
 from energytune.errors import EnergyTuneError
@@ -95,6 +96,7 @@ def _options(
 
 for _command in (
     search,
+    resume,
     report,
     probe,
     diagnose,

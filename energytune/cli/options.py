@@ -19,6 +19,7 @@ _OPTION_OF = {
     "n_trials": "--trials",
     "time_budget_s": "--time-budget",
     "ft_epochs_budget": "--ft-epochs",
+    "checkpoint_s": "--checkpoint-every",
     "n_confirm_seeds": "--confirm-seeds",
     "n_confirm_recipes": "--confirm-recipes",
 }
@@ -52,6 +53,7 @@ class SearchOptions:
         sampler: ``--sampler``.
         pruner: ``--pruner``.
         warm_start: True for ``--warm-start``.
+        checkpoint_every: ``--checkpoint-every``, for example ``"30s"``.
         confirm_seeds: ``--confirm-seeds``.
         confirm_recipes: ``--confirm-recipes``.
         out: ``--out``.
@@ -84,6 +86,7 @@ class SearchOptions:
     sampler: str | None = None
     pruner: str | None = None
     warm_start: bool = False
+    checkpoint_every: str | None = None
     confirm_seeds: int | None = None
     confirm_recipes: int | None = None
     out: Path | None = None
@@ -130,6 +133,7 @@ class SearchOptions:
             "sampler": self.sampler,
             "pruner": self.pruner,
             "warm_start": self.warm_start or None,
+            "checkpoint_s": self._checkpoint_s(),
             "n_confirm_seeds": self.confirm_seeds,
             "n_confirm_recipes": self.confirm_recipes,
             "tracking_uri": self.tracking_uri,
@@ -199,6 +203,11 @@ class SearchOptions:
             return replace(self, out=out)
         return replace(self, out=out, trials=trials, ft_epochs=None, until=None)
 
+    def _checkpoint_s(self) -> float | None:
+        if self.checkpoint_every is None:
+            return None
+        return parse_duration(self.checkpoint_every, option="--checkpoint-every", may_be_zero=True)
+
     def _fixes(self) -> dict[str, Any]:
         from energytune.config.load import parse_fix
 
@@ -237,6 +246,7 @@ _COMMAND_ORDER = (
     "finetune_epochs",
     "sampler",
     "pruner",
+    "checkpoint_every",
     "confirm_seeds",
     "confirm_recipes",
     "time_budget",

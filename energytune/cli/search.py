@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from energytune.cli.options import SearchOptions
-
-if TYPE_CHECKING:
-    from energytune.config import SearchConfig
+from energytune.cli.run import run_and_tell
 
 __all__ = ["search"]
 
@@ -104,6 +102,14 @@ def search(
             "near; needs --sampler energy. Off by default: no gain was shown.",
         ),
     ] = False,
+    checkpoint_every: Annotated[
+        str | None,
+        typer.Option(
+            help="Finetuning time between two checkpoints, which a kill loses at most. Default: "
+            "30s; 0s is one after each epoch.",
+            metavar="TIME",
+        ),
+    ] = None,
     confirm_seeds: Annotated[
         int | None,
         typer.Option(help="Seeds on which the best recipes are confirmed, by mean. Default: 3."),
@@ -165,6 +171,7 @@ def search(
         sampler=sampler,
         pruner=pruner,
         warm_start=warm_start,
+        checkpoint_every=checkpoint_every,
         confirm_seeds=confirm_seeds,
         confirm_recipes=confirm_recipes,
         out=out,
@@ -176,56 +183,4 @@ def search(
     from energytune.data import get_dataset
 
     config = options.to_config(get_dataset(dataset).space)
-    _run(options, config, as_json, verbose)
-
-
-def _run(options: SearchOptions, config: SearchConfig, as_json: bool, verbose: bool) -> None:
-    """Runs the search and prints its end.
-
-    Raises:
-        typer.Exit: With code 130 if it was interrupted, 1 if there is no winner.
-    """
-    from energytune.cli.display import log_to, make_console, make_display
-    from energytune.cli.summary import summarise
-    from energytune.cli.summary_json import to_json
-    from energytune.cli.summary_text import print_summary
-    from energytune.tune import run_search
-
-    console = make_console(to_stderr=as_json)
-    console.print(
-        f"energytune search: {config.dataset}, {_extent(config)}, seed {config.seed}, "
-        f"in {config.out}",
-        soft_wrap=True,
-    )
-    if verbose:
-        log_to(console)
-    try:
-        with make_display(console, config, verbose) as display:
-            result = run_search(config, observers=[display], progress=display)
-    except KeyboardInterrupt:
-        _say_how_to_go_on(options, config)
-        raise typer.Exit(130) from None
-    summary = summarise(result, options)
-    print_summary(console, summary)
-    if as_json:
-        typer.echo(to_json(summary))
-    if result.interrupted:
-        typer.echo("Interrupted. What has ended is kept.", err=True)
-        raise typer.Exit(130)
-    if summary.winner is None:
-        raise typer.Exit(1)
-
-
-def _extent(config: SearchConfig) -> str:
-    """Returns what ends the search, of what is known before."""
-    text = f"{config.n_trials} trials"
-    if config.until == "converged":
-        text = f"until converged, at most {text}"
-    if config.ft_epochs_budget is not None:
-        text += f", {config.ft_epochs_budget:,} finetuning epochs"
-    return text
-
-
-def _say_how_to_go_on(options: SearchOptions, config: SearchConfig) -> None:
-    typer.echo("\nInterrupted. What has ended is kept. Go on with:", err=True)
-    typer.echo(f"  {options.at(config.out).command()}", err=True)
+    run_and_tell("search", options, config, as_json=as_json, verbose=verbose)

@@ -5,17 +5,38 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-from energytune.cli.options import SearchOptions
 from energytune.cli.search_result import SearchResult
-from energytune.config import DIMENSIONS
+from energytune.config import DIMENSIONS, Recipe
 from energytune.report.comparison import Comparison, Confirmed, Lead, compare, confirmed, lead
 from energytune.report.costs import Costs, costs
 from energytune.report.neighbours import Neighbour, neighbours, optimum
 from energytune.search.result import best_run
 from energytune.trial import TrialRecord
 
-__all__ = ["Summary", "summarise"]
+__all__ = ["Command", "Repeatable", "Summary", "summarise"]
+
+
+class Command(Protocol):
+    """What can be written as a command."""
+
+    def command(self) -> str:
+        """Returns the command, quoted for a shell."""
+        ...
+
+
+class Repeatable(Protocol):
+    """How a search was begun, or gone on with."""
+
+    def reproduce(self, recipe: Recipe, seed: int) -> Command:
+        """Returns what runs a recipe and nothing else."""
+        ...
+
+    def at(self, out: Path, trials: int | None = None) -> Command:
+        """Returns what goes on with the search in a folder, up to so many trials."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,7 +76,7 @@ class Summary:
     next_commands: list[tuple[str, str]]
 
 
-def summarise(result: SearchResult, options: SearchOptions) -> Summary:
+def summarise(result: SearchResult, options: Repeatable) -> Summary:
     """Puts together what is told at the end of a search.
 
     Args:
@@ -110,7 +131,7 @@ def _lead(result: SearchResult, winner: TrialRecord, number: int | None) -> Lead
     return lead(winner, other, result.confirmations, result.seed_noise)
 
 
-def _next_commands(result: SearchResult, options: SearchOptions) -> list[tuple[str, str]]:
+def _next_commands(result: SearchResult, options: Repeatable) -> list[tuple[str, str]]:
     out = str(result.out)
     commands = []
     if result.interrupted:

@@ -54,6 +54,8 @@ class SearchConfig(BaseModel):
         warm_start: Whether the first picks come from earlier searches beside ``out`` and in
             ``storage`` whose energy map is near; for ``sampler="energy"``. Off, since tasks
             differ in where on the map the best recipe lies.
+        checkpoint_s: Seconds of finetuning between two checkpoints of a trial, >= 0: what a killed
+            worker or search loses at most. 0 is one after each epoch.
         n_confirm_seeds: Seeds on which the best recipes and both baselines are confirmed.
         n_confirm_recipes: Recipes beside the baselines that are confirmed, the best of the search.
         out: Folder of the search.
@@ -88,6 +90,7 @@ class SearchConfig(BaseModel):
     sampler: Literal["tpe", "gp", "random", "energy"] = "energy"
     pruner: Literal["energy", "median", "none"] = "energy"
     warm_start: bool = False
+    checkpoint_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
     n_confirm_seeds: int = Field(default=3, ge=1)
     n_confirm_recipes: int = Field(default=3, ge=1)
     out: Path

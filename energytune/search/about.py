@@ -69,6 +69,7 @@ def about_search(
     return {
         "format": _FORMAT,
         "search_id": folder.search_id,
+        "folder": str(folder.path),
         "config": _settings(config),
         "backbone": bench.backbone.name,
         "metric": task.metric,

@@ -35,6 +35,7 @@ _NOT_IDENTITY = {
     "storage",
     "ray_address",
     "loader_workers",
+    "checkpoint_s",
     "n_confirm_seeds",
     "n_confirm_recipes",
     "data_root",

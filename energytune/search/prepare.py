@@ -53,6 +53,7 @@ def bench_spec(
         image_size=config.image_size,
         data_root=config.data_root,
         loader_workers=config.loader_workers,
+        checkpoint_s=config.checkpoint_s,
         n_threads=config.cpus_per_trial,
         user_data=user_data,
         cache_budget=config.cache_budget,

@@ -84,7 +84,7 @@ def test_two_at_once_all_trials_end_and_what_goes_on_is_whole(
     assert [r.state for r in result.records[:2]] == ["COMPLETE", "COMPLETE"]
     assert [r for r in result.records[2:] if r.state == "COMPLETE"]
     assert len([name for name in watcher.started if name.startswith("t")]) == 9
-    assert not (result.out / "models" / "paused").exists()
+    assert not (result.out / "models" / "checkpoints").exists()
 
     run_job = make_run_job(bench_spec(config, tmp_path))
     unpaused = next(r for r in result.records if r.job.id in watcher.went_on)
@@ -126,7 +126,7 @@ def test_interrupted_and_continued_it_is_the_same_search(
     first = run_search(config, observers=[Watcher(stop_at_pause=5)])
     assert first.interrupted
     assert [t.state for t in first.study.trials].count(TrialState.RUNNING) >= 3
-    assert list((first.out / "models" / "paused").iterdir())
+    assert list((first.out / "models" / "checkpoints").iterdir())
     parts = run_search(config)
     assert not [t for t in parts.study.trials if t.state == TrialState.RUNNING]
     assert [*map(timeless, parts.records)] == [*map(timeless, whole.records)]
