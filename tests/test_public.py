@@ -44,6 +44,7 @@ def test_public_names_are_listed_and_unknown_ones_fail() -> None:
         "load_champion",
         "pretrain",
         "probe",
+        "resume",
         "tune",
     }
     assert set(energytune.__all__) <= set(dir(energytune))
