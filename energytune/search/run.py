@@ -40,6 +40,7 @@ from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
+from energytune.trial.checkpoints import CheckpointKeeper
 from energytune.trial.guarded import GuardedSource
 from energytune.trial.run import make_run_job
 
@@ -126,7 +127,8 @@ class _Search:
                 TrackedSearch(self.folder, self.config, bench, self.clock)
             )
             watchers = self.observers
-            self.observers = [self.log, tracked.observer, *watchers]
+            keeper = CheckpointKeeper(bench.checkpoints)
+            self.observers = [self.log, tracked.observer, keeper, *watchers]
             sampler, curves = sampler_of(self.config, self.folder, bench, self.clock, self.progress)
             self.report = SearchReport(self.folder, self.progress)
             self.report.begin(self.config, bench, curves, user_module=self.module is not None)
@@ -134,7 +136,7 @@ class _Search:
             source = self._source(study, cluster, bench)
             catch_up(source.records, self.log, tracked.observer)
             for record in source.records:  # of an earlier start: the log and MLflow have them
-                for watcher in watchers:
+                for watcher in (keeper, *watchers):
                     watcher.job_ended(record)
             interrupted = self._run_jobs(cluster, source, bench)
             result = self._result(source, bench, interrupted)

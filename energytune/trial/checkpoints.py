@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -22,9 +22,10 @@ from typing import Any
 from energytune.errors import OutputError
 from energytune.training import FinetuneEpoch, ProbeSnapshot
 from energytune.training.tuner_state import read_state, write_state
-from energytune.trial.records import Job, ProbeDone
+from energytune.trial.builder import INTERRUPTED
+from energytune.trial.records import Event, Job, ProbeDone, TrialRecord
 
-__all__ = ["CHECKPOINT_S", "Checkpoint", "Checkpoints", "CheckpointTimer"]
+__all__ = ["CHECKPOINT_S", "Checkpoint", "CheckpointKeeper", "Checkpoints", "CheckpointTimer"]
 
 CHECKPOINT_S = 30.0
 """Seconds of finetuning between two checkpoints where nothing else was asked for."""
@@ -138,6 +139,30 @@ class CheckpointTimer:
         action()
         self._last_s = self._clock()
         self._cost_s = self._last_s - started_s
+
+
+class CheckpointKeeper:
+    """Deletes the checkpoints of jobs that have ended; an :class:`energytune.trial.Observer`.
+
+    The job itself does not: its end may be lost on the way to the study.
+
+    Args:
+        checkpoints: The search's.
+    """
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self._checkpoints = checkpoints
+
+    def job_started(self, job: Job) -> None:
+        """Does nothing."""
+
+    def job_progress(self, job: Job, events: Sequence[Event]) -> None:
+        """Does nothing."""
+
+    def job_ended(self, record: TrialRecord) -> None:
+        """Deletes the job's checkpoint, unless it is run again because the search was stopped."""
+        if record.reason != INTERRUPTED:
+            self._checkpoints.drop(record.job)
 
 
 def _identity(job: Job) -> dict[str, Any]:

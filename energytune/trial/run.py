@@ -104,7 +104,6 @@ def _train(bench: Bench, job: Job) -> Iterator[Event]:
         run.go_on_from(found)
     yield from run.events()
     yield _finish(bench, run.tuner, job)
-    bench.checkpoints.drop(job)  # now it can't be lost any more
 
 
 def _tuner(bench: Bench, model: TaskModel, job: Job) -> Finetuner:

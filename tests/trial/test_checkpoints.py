@@ -10,8 +10,8 @@ import pytest
 
 from energytune.config import FinetuneConfig
 from energytune.training.finetune import Finetuner
-from energytune.trial import EpochsDone, Job, ProbeDone, Probing
-from energytune.trial.checkpoints import Checkpoints, CheckpointTimer
+from energytune.trial import EpochsDone, Job, ProbeDone, Probing, TrialRecord
+from energytune.trial.checkpoints import CheckpointKeeper, Checkpoints, CheckpointTimer
 from energytune.trial.run import run_trial
 
 EVERY_EPOCH = {"finetune": FinetuneConfig(epochs=5, patience=None), "checkpoint_s": 0.0}
@@ -55,7 +55,7 @@ def test_no_epoch_is_trained_twice_and_all_are_told(
 ) -> None:
     job = make_job(role=role)
     whole = list(run_trial(make_spec(**EVERY_EPOCH).build(), job))
-    assert not list((tmp_path / "models" / "checkpoints").iterdir())
+    Checkpoints(tmp_path / "models").drop(job)
     trained.clear()
     for epoch in (2, 3):  # and lost again
         lost_at(make_spec(**EVERY_EPOCH).build(), job, epoch)
@@ -109,6 +109,30 @@ def test_a_checkpoint_whose_curve_is_not_its_epoch_s_is_not_taken(
     assert found is not None
     kept.save(job, replace(found, epochs=found.epochs[:2]))
     assert kept.load(job) is None
+
+
+def test_an_end_that_was_lost_on_its_way_trains_nothing_again(make_spec, make_job, trained) -> None:
+    job = make_job()
+    whole = timeless(run_trial(make_spec(**EVERY_EPOCH).build(), job))
+    trained.clear()
+    again = timeless(run_trial(make_spec(**EVERY_EPOCH).build(), job))
+    assert trained == []
+    assert again[-1] == whole[-1]
+
+
+@pytest.mark.parametrize(("reason", "is_kept"), [("", False), ("interrupted", True)])
+def test_the_keeper_deletes_what_has_ended(
+    make_spec, make_job, tmp_path: Path, reason: str, is_kept: bool
+) -> None:
+    job = make_job()
+    lost_at(make_spec(**EVERY_EPOCH).build(), job, 2)
+    kept = Checkpoints(tmp_path / "models")
+    keeper = CheckpointKeeper(kept)
+    keeper.job_started(job)
+    keeper.job_progress(job, [])
+    assert kept.load(job) is not None
+    keeper.job_ended(TrialRecord(job, "FAIL" if reason else "PRUNED", reason))
+    assert (kept.load(job) is not None) == is_kept
 
 
 def test_a_timer_waits_and_spends_one_part_in_twenty() -> None:

@@ -68,7 +68,7 @@ def test_paused_twice_it_tells_the_same_and_trains_nothing_twice(
     without_cache = [replace(e, n_epochs_run=0) if isinstance(e, ProbeDone) else e for e in whole]
     told = [replace(e, n_epochs_run=0) if isinstance(e, ProbeDone) else e for e in parts]
     assert [*told, *timeless([end])] == without_cache
-    assert not list((tmp_path / "models" / "checkpoints").iterdir())  # it has ended
+    assert len(list((tmp_path / "models" / "checkpoints").iterdir())) == 1  # the search deletes it
 
 
 def lost(path: Path) -> None:
