@@ -32,6 +32,8 @@ _BEAT_S = 10.0
 _FIRST_BEAT_S = 1.0
 _STALE_S = 45.0
 _POLL_S = 1.0
+_HELD: set[str] = set()
+"""Leases that this process holds: one that could not be given back, on a full disk, is none."""
 
 
 class StudyLease:
@@ -85,6 +87,7 @@ class StudyLease:
                 f"The study {self._study.study_name!r} was taken by {self.taken_by} at the same "
                 "moment. Wait until that search has ended."
             )
+        _HELD.add(self._id)
         self._thread.start()
         return self
 
@@ -95,6 +98,7 @@ class StudyLease:
         trace: TracebackType | None,
     ) -> None:
         """Gives the study back; a storage that can't be written keeps the name of a dead one."""
+        _HELD.discard(self._id)
         self._ended.set()
         self._thread.join()
         with suppress(EnergyTuneError, OSError):
@@ -149,6 +153,8 @@ class StudyLease:
 
     def _lives(self, found: Mapping[str, Any]) -> bool:
         if found.get("machine") == self._machine:
+            if found.get("pid") == os.getpid():
+                return found["id"] in _HELD
             started = _started(found.get("pid"))
             return started is not None and started == found.get("process_started")
         self._on_wait(f"waiting up to {self._stale_s:g} s for a sign of life of {_describe(found)}")

@@ -87,7 +87,8 @@ class TimeBudget:
             return True
         left_s = self._budget_s - self._clock.elapsed_s
         seconds = [
-            (r.ended_ms - r.started_ms - r.waited_ms) / 1000
+            # the clock may have been set between two starts of the search
+            max(0, r.ended_ms - r.started_ms - r.waited_ms) / 1000
             for r in records
             if r.state == "COMPLETE" and r.duplicate_of is None
         ]

@@ -8,7 +8,6 @@ twice. Nothing here talks to MLflow, and a full disk becomes a problem to report
 from __future__ import annotations
 
 import getpass
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,15 @@ from energytune.tracking.names import (
 from energytune.tracking.open_run import OpenRun
 from energytune.tracking.recall import Recalled, recall
 from energytune.trial import Event, Job, TrialRecord
+from energytune.trial.builder import now_ms
 
 __all__ = ["SEARCH_TAG", "UID_TAG", "TrackingObserver", "experiment_name", "trial_params"]
 
 _STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+
+
+def _now_s() -> float:
+    return now_ms() / 1000
 
 
 class TrackingObserver:
@@ -58,7 +62,7 @@ class TrackingObserver:
         params: Mapping[str, Any],
         *,
         progress_s: float = 10.0,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = _now_s,
     ) -> None:
         self.journal, self.search_id = journal, search_id
         self.dataset, self.backbone = dataset, backbone

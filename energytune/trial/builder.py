@@ -24,9 +24,16 @@ INTERRUPTED = "interrupted"
 """Reason of a job that was ended because the search was stopped: it is run again later."""
 
 
+_STARTED_NS = time.time_ns() - time.monotonic_ns()
+
+
 def now_ms() -> int:
-    """Returns the time in milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+    """Returns the time in milliseconds since the epoch.
+
+    It never goes back within a process, and what lies between two calls is true, even where the
+    machine's clock is set meanwhile.
+    """
+    return (_STARTED_NS + time.monotonic_ns()) // 1_000_000
 
 
 def non_finite(seen: ProbeSnapshot | FinetuneEpoch | Finished) -> str:

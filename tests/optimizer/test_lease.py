@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from energytune.errors import ResourceError
+from energytune.errors import OutputError, ResourceError
 from energytune.optimizer.lease import StudyLease
 from tests.optimizer.fakes import journal_study
 
@@ -45,6 +45,20 @@ def test_a_second_driver_is_refused_while_the_first_lives_and_told_who_it_is(
 def test_it_is_given_back_after_an_error_too(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), lease(tmp_path / "s"):
         raise ZeroDivisionError
+    with lease(tmp_path / "s"):
+        pass
+
+
+def test_one_that_could_not_be_given_back_does_not_lock_its_own_process_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OutputError("the disk is full")
+
+    first = lease(tmp_path / "s")
+    with first:
+        monkeypatch.setattr(first._study, "set_user_attr", full)
+    assert journal_study(tmp_path / "s").user_attrs["driver"]["pid"] == os.getpid()
     with lease(tmp_path / "s"):
         pass
 

@@ -1,0 +1,119 @@
+"""A full disk, a folder that becomes read-only and a clock that jumps back, in mid-search."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energytune.config import SearchConfig
+from energytune.errors import OutputError
+from energytune.search.result import TuneResult
+from energytune.search.run import run_search
+from energytune.trial import Event, Job, TrialRecord
+from tests.not_run import not_run
+
+pytestmark = pytest.mark.integration
+MakeConfig = Callable[..., SearchConfig]
+SEARCH: dict[str, Any] = {
+    "n_trials": 5, "concurrency": 1, "sampler": "tpe", "n_confirm_seeds": 1, "n_confirm_recipes": 1
+}  # fmt: skip
+
+
+class At:
+    """Does something once, when a trial has ended."""
+
+    def __init__(self, number: int, action: Callable[[], object]) -> None:
+        self.number, self.action = number, action
+
+    def job_started(self, job: Job) -> None: ...
+
+    def job_progress(self, job: Job, events: Sequence[Event]) -> None: ...
+
+    def job_ended(self, record: TrialRecord) -> None:
+        if record.job.number == self.number and record.job.is_trial:
+            self.number = -1
+            self.action()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 64 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        not_run("right to mount a file system", "run the tests as root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def undisturbed(make_config: MakeConfig, ray_session: None, tmp_path: Path) -> TuneResult:
+    return run_search(make_config(**SEARCH, out=tmp_path / "whole"))
+
+
+def outcome(result: TuneResult) -> list[tuple[Any, ...]]:
+    return [
+        (r.job.id, r.state, r.reason, r.job.recipe, r.objective, [e.valid_acc for e in r.epochs])
+        for r in [*result.records, *result.confirmations]
+    ]
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_a_disk_that_cannot_be_written_stops_the_search_and_loses_nothing(
+    undisturbed: TuneResult, make_config: MakeConfig, small_disk: Path, trouble: str
+) -> None:
+    ballast = small_disk / "ballast"
+
+    def fill() -> None:
+        try:
+            with ballast.open("wb", buffering=0) as file:
+                while file.write(b"x" * 4096):
+                    pass
+        except OSError:
+            pass
+
+    def remount(mode: str) -> None:
+        # refused while a file is open for writing: the journal of MLflow's database may be
+        while subprocess.run(
+            ["mount", "-o", f"remount,{mode}", str(small_disk)], capture_output=True, check=False
+        ).returncode:
+            time.sleep(0.05)
+
+    begin: Callable[[], object] = fill if trouble == "full" else lambda: remount("ro")
+    config = make_config(**SEARCH, out=small_disk / "run")
+    with pytest.raises(OutputError, match=r"can\'t be written: .*go on|continues the search"):
+        run_search(config, observers=[At(2, begin)])
+    if trouble == "full":
+        ballast.unlink()
+    else:
+        remount("rw")
+    assert outcome(run_search(config)) == outcome(undisturbed)
+    lines = (small_disk / "run" / "records.jsonl").read_text().splitlines()
+    assert len(lines) == len(set(lines))
+
+
+def test_a_clock_that_jumps_back_changes_nothing(
+    undisturbed: TuneResult,
+    make_config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    real, real_ns, back = time.time, time.time_ns, [0]
+    monkeypatch.setattr(time, "time", lambda: real() - back[0])
+    monkeypatch.setattr(time, "time_ns", lambda: real_ns() - back[0] * 10**9)
+    config = make_config(**SEARCH, out=tmp_path / "run", time_budget_s=3600.0)
+    result = run_search(config, observers=[At(2, lambda: back.__setitem__(0, 7200))])
+    assert outcome(result) == outcome(undisturbed)
+    assert result.seconds["total"] < 3600
+    for record in [*result.records, *result.confirmations]:
+        assert record.waited_ms >= 0
+        assert record.started_ms <= record.ended_ms
+    assert result.registered is not None
+    assert os.path.getsize(tmp_path / "run" / "report.html")
