@@ -84,8 +84,9 @@ def main() -> None:
     from energytune.cli.options import SearchOptions
     from energytune.search.resume import resumed_config
 
+    address = os.environ.get("FAULTY_RAY_ADDRESS")
     if (out / "about.json").exists():
-        config = resumed_config(out)
+        config = resumed_config(out).model_copy(update={"ray_address": address})
     else:
         config = SearchOptions(
             trials=5,
@@ -96,6 +97,7 @@ def main() -> None:
             confirm_seeds=2,
             confirm_recipes=1,
             fix=("head_arch=linear", "reinit_depth=0"),
+            ray_address=address,
             out=out,
         ).to_config("default")
     in_driver(out, moments)
