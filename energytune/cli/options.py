@@ -45,6 +45,9 @@ class SearchOptions:
         until: ``--until``, ``"trials"`` or ``"converged"``.
         concurrency: ``--concurrency``.
         gpus_per_trial: ``--gpus-per-trial``.
+        precision: ``--precision``, ``"fp32"`` or ``"bf16"``.
+        channels_last: True for ``--channels-last``.
+        compile: True for ``--compile``.
         cpus_per_trial: ``--cpus-per-trial``.
         fix: Each ``--fix`` as it was written.
         baselines: False for ``--no-baselines``.
@@ -77,6 +80,9 @@ class SearchOptions:
     until: str | None = None
     concurrency: int | None = None
     gpus_per_trial: float | None = None
+    precision: str | None = None
+    channels_last: bool = False
+    compile: bool = False
     cpus_per_trial: int | None = None
     fix: tuple[str, ...] = ()
     baselines: bool = True
@@ -126,6 +132,7 @@ class SearchOptions:
             "until": self.until,
             "concurrency": self.concurrency,
             "gpus_per_trial": self.gpus_per_trial,
+            "engine": self._engine() or None,
             "cpus_per_trial": self.cpus_per_trial,
             "sampler": self.sampler,
             "pruner": self.pruner,
@@ -157,7 +164,8 @@ class SearchOptions:
             for one in value if isinstance(value, tuple) else (value,):
                 if one is not None:
                     words += [f"--{name.replace('_', '-')}", format_value(one)]
-        words += ["--warm-start"] if self.warm_start else []
+        flags = ("channels_last", "compile", "warm_start")
+        words += [f"--{name.replace('_', '-')}" for name in flags if getattr(self, name)]
         return shlex.join(words if self.baselines else [*words, "--no-baselines"])
 
     def reproduce(self, recipe: Recipe, seed: int) -> SearchOptions:
@@ -198,6 +206,14 @@ class SearchOptions:
         if trials is None:
             return replace(self, out=out)
         return replace(self, out=out, trials=trials, ft_epochs=None, until=None)
+
+    def _engine(self) -> dict[str, Any]:
+        given = {
+            "precision": self.precision,
+            "channels_last": self.channels_last or None,
+            "compile": self.compile or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
     def _fixes(self) -> dict[str, Any]:
         from energytune.config.load import parse_fix
@@ -245,6 +261,7 @@ _COMMAND_ORDER = (
     "concurrency",
     "cpus_per_trial",
     "gpus_per_trial",
+    "precision",
     "ray_address",
     "cache_budget",
     "storage",
@@ -268,7 +285,7 @@ def _option_error(problems: list[str]) -> ConfigError:
     """Returns the error with the fields' names turned into those of the options."""
     lines = []
     for problem in problems:
-        field, rest = problem.split(" ", 1)
+        field, rest = problem.removeprefix("engine.").split(" ", 1)
         option = _OPTION_OF.get(field, "--" + field.replace("_", "-"))
         lines.append(f"{option} {rest}")
     if len(lines) == 1:
