@@ -114,7 +114,7 @@ class Finetuner:
     def _epochs(self) -> Iterator[FinetuneEpoch]:
         while self.epoch < self._config.epochs and not self.stop_reason:
             self.epoch += 1
-            train_loss, train_acc = self._trainer.run(self._train, self.epoch).result()
+            train_loss, train_acc = self._train_one_epoch()
             self.model.eval()
             batches = device_batches(self._valid, self._eval_batch, device=self._device)
             outcome = evaluate(
@@ -172,6 +172,9 @@ class Finetuner:
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state(state["momentum"])
         self._best_state = dict(state["best_model"])
+
+    def _train_one_epoch(self) -> tuple[float, float]:
+        return self._trainer.run(self._train, self.epoch).result()
 
     def _keep_if_best(self, record: FinetuneEpoch) -> None:
         best = self.best

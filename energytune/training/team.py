@@ -28,7 +28,7 @@ from energytune.training.micro_batch import is_out_of_memory
 from energytune.training.team_link import READY, HelperFailure, TeamJob, hear, join, leave
 from energytune.training.train_epoch import EpochTotals
 
-__all__ = ["Team", "TeamOutOfMemory"]
+__all__ = ["Team", "TeamOutOfMemory", "meeting_file", "unsendable"]
 
 _GRACE_S = 5.0
 _ADVICE = "Look into the logs of the machine, or search with --gpus-per-trial 1."
@@ -57,10 +57,7 @@ class Team:
             packed = [cloudpickle.dumps(job) for job in jobs]
         except Exception as error:  # a user's own module or dataset may hold anything
             self.close()
-            raise TrialFailure(
-                f"The network or its data can't be sent to another process: {error} Search with "
-                "--gpus-per-trial 1."
-            ) from error
+            raise unsendable(error) from error
         try:
             for job in packed:
                 self._start(job)
@@ -167,6 +164,14 @@ class Team:
                 leave(at_once=True)
                 return
             time.sleep(0.5)
+
+
+def unsendable(error: Exception) -> TrialFailure:
+    """Returns the error for a network or a dataset that no other process can be given."""
+    return TrialFailure(
+        f"The network or its data can't be sent to another process: {error}. Search with "
+        "--gpus-per-trial 1."
+    )
 
 
 def meeting_file() -> Path:

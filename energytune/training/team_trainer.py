@@ -12,7 +12,7 @@ from energytune.models import TaskModel
 from energytune.tasks import Task
 from energytune.training.micro_batch import MicroBatch
 from energytune.training.sgd import Sgd
-from energytune.training.team import Team, TeamOutOfMemory, meeting_file
+from energytune.training.team import Team, TeamOutOfMemory, meeting_file, unsendable
 from energytune.training.team_link import (
     Network,
     TeamJob,
@@ -96,8 +96,11 @@ class TeamTrainer:
     def _gather(self, split: Split) -> tuple[Team, EpochTrainer]:
         network = Network(self._model.backbone, self._model.head)
         n_processes = self._course.engine.n_processes
-        meeting = meeting_file()
-        clone, momentum = cpu_clone(network), _copies(self._optimizer.state())
+        try:
+            clone = cpu_clone(network)
+        except Exception as error:  # a user's own module may hold anything
+            raise unsendable(error) from error
+        momentum, meeting = _copies(self._optimizer.state()), meeting_file()
         jobs = [
             TeamJob(
                 network=clone,

@@ -71,4 +71,4 @@ def train_first_batch(bench: Bench, head: HeadArch) -> float:
     inputs, targets, _ = next(iter(batches))
     loss = splits.task.loss(forward(inputs), targets)
     optimizer.step(loss, 0.0)
-    return float(loss)
+    return float(loss.detach())

@@ -29,7 +29,7 @@ def main(folder: Path, backbone: Path, device: str) -> None:
         backbone="digits-mlp",
         checkpoint=backbone,
         probe=ProbeConfig(),
-        finetune=FinetuneConfig(epochs=3, patience=None),
+        finetune=FinetuneConfig(epochs=2, patience=None),
         cache=folder / "cache",
         model_dir=folder / "models",
         use_gpu=device == "cuda",
@@ -45,11 +45,11 @@ def main(folder: Path, backbone: Path, device: str) -> None:
                 if number == 2:
                     torch.set_grad_enabled(job.number % 2 == 0)
                     torch.set_default_dtype(torch.float64)
-                    torch.set_num_threads(2)
                     torch.backends.cudnn.benchmark = True
                     torch.set_autocast_enabled("cpu", True)
                     torch.rand(job.number + 1)
                     if job.number % 5 == 4:
+                        torch.set_num_threads(2)
                         raise ValueError("the network has had enough")
                     torch.set_default_dtype(torch.float32)
                     torch.set_autocast_enabled("cpu", False)
