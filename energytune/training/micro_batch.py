@@ -7,7 +7,8 @@ A batch of n samples whose loss is a mean over its labels has the gradient
 so that the pieces of a batch give the same step as the whole of it, up to rounding. Two things see
 the piece and not the batch: batch normalisation takes its statistics over a piece, and dropout
 draws in another order. So a network with either trains a little differently once its batches are
-halved; the size that fits is remembered, so that it is the same from the first step on afterwards.
+halved, and in the step where that happens the running statistics see the piece that did not fit
+twice. The size that fits is remembered, so that afterwards it is the same from the first step on.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def pieces(n_samples: int, size: int) -> list[int]:
 
 
 def first_line(said: str) -> str:
-    """Returns the first line of an error's text, as a sentence."""
-    return said.strip().split("\n", 1)[0].rstrip(".") + "."
+    """Returns the first line of an error's text, as a sentence; Python's own says nothing."""
+    return (said.strip() or "no more was said").split("\n", 1)[0].rstrip(".") + "."
 
 
 def release_memory(device: torch.device) -> None:

@@ -121,8 +121,9 @@ class Team:
     def _start(self, job: bytes) -> None:
         ours, theirs = Pipe()
         with theirs:
+            numbers = [str(theirs.fileno()), str(os.getpid())]
             process = subprocess.Popen(
-                [sys.executable, "-m", "energytune.training.team_helper", str(theirs.fileno())],
+                [sys.executable, "-m", "energytune.training.team_helper", *numbers],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

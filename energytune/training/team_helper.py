@@ -1,7 +1,8 @@
 """A helper process of a finetune: it trains on its share of every batch, and ends with its owner.
 
-Started as ``python -m energytune.training.team_helper FD``, where FD is a socket to the owner. A
-thread reads it: when the owner is gone, however it ended, so is the helper.
+Started as ``python -m energytune.training.team_helper FD PID``, where FD is a socket to the owner
+and PID is the owner. A thread reads the socket: when the owner is gone, however it ended, so is the
+helper.
 """
 
 from __future__ import annotations
@@ -32,14 +33,16 @@ from energytune.training.train_epoch import EpochTrainer, Share
 
 __all__ = ["main"]
 
+_LOOK_S = 2.0
+
 
 def main() -> None:
     """Trains epochs as they are asked for; never returns."""
-    owner = Connection(int(sys.argv[1]))
+    owner, owner_pid = Connection(int(sys.argv[1])), int(sys.argv[2])
     # our own process at the other end of a socket that no other has
     job: TeamJob = pickle.loads(owner.recv_bytes())
     orders: SimpleQueue[tuple[int, int]] = SimpleQueue()
-    threading.Thread(target=_listen, args=(owner, orders), daemon=True).start()
+    threading.Thread(target=_listen, args=(owner, owner_pid, orders), daemon=True).start()
     try:
         _work(job, owner, orders)
     except BaseException as error:
@@ -47,12 +50,15 @@ def main() -> None:
     os._exit(1)  # whatever else runs in here: the owner must see the end
 
 
-def _listen(owner: Connection, orders: SimpleQueue[tuple[int, int]]) -> None:
+def _listen(owner: Connection, owner_pid: int, orders: SimpleQueue[tuple[int, int]]) -> None:
     try:
-        while True:
-            orders.put(owner.recv())
+        # a process that the owner forked may hold its end of the socket longer than the owner
+        while os.getppid() == owner_pid:
+            if owner.poll(_LOOK_S):
+                orders.put(owner.recv())
     except (EOFError, OSError):
-        os._exit(0)
+        pass
+    os._exit(0)
 
 
 def _work(job: TeamJob, owner: Connection, orders: SimpleQueue[tuple[int, int]]) -> None:
