@@ -207,14 +207,6 @@ class SearchOptions:
             return replace(self, out=out)
         return replace(self, out=out, trials=trials, ft_epochs=None, until=None)
 
-    def _engine(self) -> dict[str, Any]:
-        given = {
-            "precision": self.precision,
-            "channels_last": self.channels_last or None,
-            "compile": self.compile or None,
-        }
-        return {name: value for name, value in given.items() if value is not None}
-
     def _fixes(self) -> dict[str, Any]:
         from energytune.config.load import parse_fix
 
@@ -236,6 +228,14 @@ class SearchOptions:
             raise ConfigError(f"--finetune-epochs must be at least 1, got {self.finetune_epochs}.")
         finetune = space.finetune.model_copy(update={"epochs": self.finetune_epochs})
         return space.model_copy(update={"finetune": finetune})
+
+    def _engine(self) -> dict[str, Any]:
+        given = {
+            "precision": self.precision,
+            "channels_last": self.channels_last or None,
+            "compile": self.compile or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
 
 _COMMAND_ORDER = (
