@@ -107,7 +107,7 @@ def memory_shape(
     memory_gib = None
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        share = torch.cuda.get_per_process_memory_fraction(device)
+        share = torch.cuda.get_per_process_memory_fraction()
         memory_gib = round(share * properties.total_memory / 2**30)
     return {
         **spec,

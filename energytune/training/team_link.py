@@ -135,7 +135,7 @@ def join(meeting: Path, rank: int, n_processes: int, device: torch.device) -> No
     is_gpu = device.type == "cuda"
     if is_gpu:
         torch.cuda.set_device(device)
-    with _local_only():
+    with _settings():
         dist.init_process_group(
             "nccl" if is_gpu else "gloo",
             store=dist.FileStore(  # type: ignore[attr-defined]
@@ -196,13 +196,17 @@ def hear(pipe: Connection) -> Any:
 
 
 @contextmanager
-def _local_only() -> Iterator[None]:
-    """Keeps what the processes say to each other on this machine, unless the user says where."""
-    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
-    known = {name for _, name in socket.if_nameindex()}
-    ours = [name for name in names if name not in os.environ and _LOOPBACK in known]
-    for name in ours:
-        os.environ[name] = _LOOPBACK
+def _settings() -> Iterator[None]:
+    """Sets what the groups read from the environment when they are made; the user's own stay.
+
+    What the processes say to each other stays on this machine. And where one is lost NCCL must
+    leave the others alive: by itself it ends their processes, with all that they know.
+    """
+    wanted = {"TORCH_NCCL_ASYNC_ERROR_HANDLING": "0"}
+    if _LOOPBACK in {name for _, name in socket.if_nameindex()}:
+        wanted |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), _LOOPBACK)
+    ours = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(ours)
     try:
         yield
     finally:
