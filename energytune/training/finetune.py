@@ -77,7 +77,7 @@ class Finetuner:
         self._best_state: dict[str, Tensor] = {}
         self._train, self._valid, self._task = train, valid, task
         self._config, self._ft_lr, self._device = config, ft_lr, device
-        self._predict = forward_of(model, engine, device)
+        self._engine, self._predict = engine, forward_of(model, engine, device)
         course = Course(config, ft_lr, seed, label_smoothing, engine)
         self._optimizer = Sgd(
             list(model.named_parameters()),
@@ -116,7 +116,9 @@ class Finetuner:
             self.epoch += 1
             train_loss, train_acc = self._train_one_epoch()
             self.model.eval()
-            batches = device_batches(self._valid, self._eval_batch, device=self._device)
+            batches = device_batches(
+                self._valid, self._eval_batch, device=self._device, engine=self._engine
+            )
             outcome = evaluate(
                 self._predict, ((x, y) for x, y, _ in batches), self._task, self._device
             )
