@@ -23,6 +23,7 @@ __all__ = ["CACHE_KINDS", "CacheItem", "Cleared", "clear_cache", "list_cache"]
 CACHE_KINDS = {
     "features": "what the frozen part of a backbone gives",
     "trajectories": "snapshots of head probing",
+    "micro-batches": "how many samples fitted into memory at once, where a whole batch did not",
     "backbones": "embedded backbones, pretrained on this machine",
     "data": "embedded data, and notes on downloads that were checked",
     "mlflow": "the empty tracking store that new ones are copied from",
@@ -143,6 +144,8 @@ def _what(path: Path, kind: str) -> str:
         names = [file.stem[1:] for file in path.glob("e*.safetensors")]
         last = max((int(name) for name in names if name.isdigit()), default=0)
         return f"{len(names)} snapshots up to epoch {last}"
+    if kind == "micro-batches":
+        return _fitted(path)
     if kind != "features":
         return path.name
     if path.suffix == BUILDING_SUFFIX:
@@ -154,6 +157,16 @@ def _what(path: Path, kind: str) -> str:
         views = f", {parts['n_views']} views" if parts["n_views"] > 1 else ""
         return f"{name} {tuple(meta['shape'][1:])}{views}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "of another version, or damaged"
+
+
+def _fitted(path: Path) -> str:
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+        return "{n} of {shape[largest]} for {shape[backbone]} / {shape[head_arch]}".format(
+            n=note["n_samples"], shape=note["shape"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
         return "of another version, or damaged"
 
 

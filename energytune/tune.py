@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from energytune.config import SearchSpace, apply_fixes, load_space, search_config
+from energytune.config import EngineConfig, SearchSpace, apply_fixes, load_space, search_config
 from energytune.errors import ConfigError
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.search.folder import default_out
@@ -38,6 +38,7 @@ def tune(
     concurrency: int | None = None,
     cpus_per_trial: int = 1,
     gpus_per_trial: float | None = None,
+    engine: EngineConfig | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_prefix: str | None = None,
     image_size: int | None = None,
@@ -81,6 +82,8 @@ def tune(
         concurrency: Trials at once; None fills the CPUs, or the GPUs.
         cpus_per_trial: CPU cores of one trial.
         gpus_per_trial: GPUs of one trial, fractions allowed; None uses one where there is one.
+        engine: Precision, layout in memory and compilation of all trials; None is float32 as torch
+            computes it. A whole number of ``gpus_per_trial`` above 1 sets ``n_processes``.
         checkpoint: File with the backbone's weights.
         checkpoint_prefix: What stands before the backbone's names in it; None finds it.
         image_size: Side of the input images in pixels; None is the checkpoint's, the dataset's
@@ -138,6 +141,7 @@ def tune(
         concurrency=concurrency,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
+        engine=engine or EngineConfig(),
         sampler=sampler,
         pruner=pruner,
         warm_start=warm_start,

@@ -1,8 +1,9 @@
-"""Tests that need a server or a browser which is not on this machine: NOT RUN, and said so.
+"""Tests that need a server, a browser or a device that is not here: NOT RUN, and said so.
 
 Such a test calls :func:`not_run`. At the end of a session all of them are listed with the command
 that installs what is missing. With ``ENERGYTUNE_REQUIRE_ALL=1`` they fail: nothing hides a gap
-where everything is to be run.
+where everything is to be run. What needs a device calls :func:`no_device`: no command installs
+one, so there it is listed as well and fails nowhere.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-__all__ = ["not_run", "pytest_runtest_makereport", "pytest_terminal_summary"]
+__all__ = ["no_device", "not_run", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
 _MARK = "NOT RUN: "
+_NO_DEVICE = "there is no device of this kind: "
 _REQUIRE = "ENERGYTUNE_REQUIRE_ALL"
 
 
@@ -29,12 +31,21 @@ def not_run(missing: str, install: str) -> NoReturn:
     pytest.skip(f"{_MARK}there is no {missing} on this machine. Install it: {install}")
 
 
+def no_device(missing: str) -> NoReturn:
+    """Ends a test that needs hardware which this machine lacks.
+
+    Args:
+        missing: What is not there, such as ``"NVIDIA GPU"``.
+    """
+    pytest.skip(f"{_MARK}{_NO_DEVICE}{missing}")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turns NOT RUN into a failure where everything is required."""
     report = yield
     reason = _reason(report)
-    if reason and os.environ.get(_REQUIRE) == "1":
+    if reason and not reason.startswith(_NO_DEVICE) and os.environ.get(_REQUIRE) == "1":
         report.outcome = "failed"
         report.longrepr = f"{reason} ({_REQUIRE}=1: what is not run fails)"
     return report

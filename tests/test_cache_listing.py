@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -21,9 +22,9 @@ PARTS = {
 NOW = 2_000_000_000.0
 
 
-def put(path: Path, n_bytes: int, used_at: float = NOW - 10) -> None:
+def put(path: Path, content: int | bytes, used_at: float = NOW - 10) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"x" * n_bytes)
+    path.write_bytes(b"x" * content if isinstance(content, int) else content)
     os.utime(path, (used_at, used_at))
     os.utime(path.parent, (used_at, used_at))
 
@@ -34,6 +35,9 @@ def root(tmp_path) -> Path:
     build(root, PARTS)
     put(root / "trajectories" / "t" / "e0000000.safetensors", 10)
     put(root / "trajectories" / "t" / "e0000128.safetensors", 20)
+    note = {"backbone": "resnet50", "head_arch": "mlp", "largest": 128}
+    text = json.dumps({"n_samples": 32, "shape": note}).encode()
+    put(root / "micro-batches" / "n.json", text)
     put(root / "backbones" / "digits-mlp-abc.safetensors", 30)
     put(root / "data" / "checked" / "note.json", 40)
     put(root / "mlflow" / "store-3.db", 50)
@@ -54,11 +58,12 @@ def test_each_kind_is_listed_with_what_it_is(root) -> None:
     assert [(item.kind, item.what) for item in items] == [
         ("features", "digits / digits-mlp / depth 1 / train (6, 5)"),
         ("trajectories", "2 snapshots up to epoch 128"),
+        ("micro-batches", "32 of 128 for resnet50 / mlp"),
         ("backbones", "digits-mlp-abc.safetensors"),
         ("data", "checked"),
         ("mlflow", "store-3.db"),
     ]
-    assert [item.n_bytes for item in items[1:]] == [30, 30, 40, 50]
+    assert [item.n_bytes for item in items[1:]] == [30, 88, 30, 40, 50]
     files = list((root / "features" / KEY).iterdir())
     assert items[0].n_bytes == sum(file.stat().st_size for file in files)
     assert all(item.used_at == pytest.approx(NOW - 10) for item in items)
@@ -121,7 +126,7 @@ def test_only_what_was_not_used_for_so_long(root) -> None:
     put(root / "backbones" / "digits-mlp-abc.safetensors", 30)
     cleared = clear_cache(root, unused_for_s=50, now=NOW)
     assert [item.path.name for item in cleared.removed] == ["old.safetensors"]
-    assert len(clear_cache(root, unused_for_s=10, now=NOW).removed) == 5
+    assert len(clear_cache(root, unused_for_s=10, now=NOW).removed) == 6
 
 
 def test_what_is_being_built_is_left_and_said(root) -> None:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 CONFTEST = "from tests.not_run import pytest_runtest_makereport, pytest_terminal_summary\n"
 TESTS = """
 import pytest
-from tests.not_run import not_run
+from tests.not_run import no_device, not_run
 
 @pytest.fixture(scope="module")
 def browser():
@@ -22,6 +22,7 @@ def test_with_it(browser): pass
 def test_with_it_too(browser): pass
 def test_other(): not_run("PostgreSQL", "pip install it")
 def test_for_another_reason(): pytest.skip("of no use here")
+def test_on_a_device(): no_device("NVIDIA GPU")
 def test_that_runs(): pass
 """
 
@@ -45,11 +46,12 @@ def session(tmp_path: Path, **env: str) -> tuple[int, str]:
 def test_they_are_listed_with_the_command_that_installs_what_is_missing(tmp_path: Path) -> None:
     code, told = session(tmp_path)
     assert code == 0
-    assert "1 passed, 4 skipped" in told
+    assert "1 passed, 5 skipped" in told
     listed = told.split(" NOT RUN ")[1]
     assert "2 tests: there is no Chromium on this machine. Install it: apt-get install" in listed
     assert "test_some.py::test_with_it_too" in listed
     assert "1 test: there is no PostgreSQL" in listed
+    assert "1 test: there is no device of this kind: NVIDIA GPU" in listed
     assert "another_reason" not in listed
 
 
@@ -59,5 +61,6 @@ def test_they_fail_where_everything_is_required(tmp_path: Path) -> None:
     assert "ENERGYTUNE_REQUIRE_ALL=1: what is not run fails" in told
     assert "apt-get install chromium" in told
     counts = told.strip().splitlines()[-1]
-    assert "1 passed, 1 skipped" in counts
-    assert any(word in counts for word in ("1 failed, 1 passed, 1 skipped, 2 errors", "3 failed"))
+    assert "1 passed, 2 skipped" in counts
+    assert any(word in counts for word in ("1 failed, 1 passed, 2 skipped, 2 errors", "3 failed"))
+    assert "1 test: there is no device of this kind: NVIDIA GPU" in told

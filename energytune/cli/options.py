@@ -46,6 +46,9 @@ class SearchOptions:
         until: ``--until``, ``"trials"`` or ``"converged"``.
         concurrency: ``--concurrency``.
         gpus_per_trial: ``--gpus-per-trial``.
+        precision: ``--precision``, ``"fp32"`` or ``"bf16"``.
+        channels_last: True for ``--channels-last``.
+        compile: True for ``--compile``.
         cpus_per_trial: ``--cpus-per-trial``.
         fix: Each ``--fix`` as it was written.
         baselines: False for ``--no-baselines``.
@@ -79,6 +82,9 @@ class SearchOptions:
     until: str | None = None
     concurrency: int | None = None
     gpus_per_trial: float | None = None
+    precision: str | None = None
+    channels_last: bool = False
+    compile: bool = False
     cpus_per_trial: int | None = None
     fix: tuple[str, ...] = ()
     baselines: bool = True
@@ -129,6 +135,7 @@ class SearchOptions:
             "until": self.until,
             "concurrency": self.concurrency,
             "gpus_per_trial": self.gpus_per_trial,
+            "engine": self._engine() or None,
             "cpus_per_trial": self.cpus_per_trial,
             "sampler": self.sampler,
             "pruner": self.pruner,
@@ -161,7 +168,8 @@ class SearchOptions:
             for one in value if isinstance(value, tuple) else (value,):
                 if one is not None:
                     words += [f"--{name.replace('_', '-')}", format_value(one)]
-        words += ["--warm-start"] if self.warm_start else []
+        flags = ("channels_last", "compile", "warm_start")
+        words += [f"--{name.replace('_', '-')}" for name in flags if getattr(self, name)]
         return shlex.join(words if self.baselines else [*words, "--no-baselines"])
 
     def reproduce(self, recipe: Recipe, seed: int) -> SearchOptions:
@@ -230,6 +238,14 @@ class SearchOptions:
         finetune = space.finetune.model_copy(update={"epochs": self.finetune_epochs})
         return space.model_copy(update={"finetune": finetune})
 
+    def _engine(self) -> dict[str, Any]:
+        given = {
+            "precision": self.precision,
+            "channels_last": self.channels_last or None,
+            "compile": self.compile or None,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
 
 _COMMAND_ORDER = (
     "backbone",
@@ -255,6 +271,7 @@ _COMMAND_ORDER = (
     "concurrency",
     "cpus_per_trial",
     "gpus_per_trial",
+    "precision",
     "ray_address",
     "cache_budget",
     "storage",
@@ -278,7 +295,7 @@ def _option_error(problems: list[str]) -> ConfigError:
     """Returns the error with the fields' names turned into those of the options."""
     lines = []
     for problem in problems:
-        field, rest = problem.split(" ", 1)
+        field, rest = problem.removeprefix("engine.").split(" ", 1)
         option = _OPTION_OF.get(field, "--" + field.replace("_", "-"))
         lines.append(f"{option} {rest}")
     if len(lines) == 1:

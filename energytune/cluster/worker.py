@@ -9,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 from energytune.cluster.searcher import JOB
 from energytune.trial import EpochsDone, Event, Finished, Job, ProbeDone, RunJob
+
+if TYPE_CHECKING:
+    from energytune.training.process_state import ProcessState
 
 __all__ = ["ENDED", "ERROR", "EVENTS", "JobWorker", "WorkerSettings"]
 
@@ -62,6 +65,7 @@ class JobWorker(tune.Trainable):
         self._settings = settings
         self._run_job: RunJob | None = None
         self._events: Generator[Event, None, None] | None = None
+        self._clean: ProcessState | None = None
         self._job: Job | None = config[JOB]
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # read when torch is imported
             os.environ[name] = str(settings.n_threads)
@@ -110,17 +114,28 @@ class JobWorker(tune.Trainable):
             gc.freeze()  # what lives for ever need not be searched after every job
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(self._settings.n_threads)
+            if self._clean is None:
+                self._clean = _process_state()
         self._events = self._run_job(job)
 
     def _release(self) -> None:
-        """Closes the job's generator and frees its memory, the GPU's too."""
+        """Closes the job's generator, puts global state back and frees memory, the GPU's too."""
         events, self._events = self._events, None
         if events is None:
             return
         with contextlib.suppress(Exception):  # its end has been told; the next job must run
             events.close()
         del events
+        if self._clean is not None:
+            self._clean.restore()
         gc.collect()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_initialized():
             torch.cuda.empty_cache()
+
+
+def _process_state() -> ProcessState:
+    """Takes the state of a process that has torch loaded; this module is loaded without it."""
+    from energytune.training.process_state import ProcessState
+
+    return ProcessState.now()

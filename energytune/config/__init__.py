@@ -1,5 +1,6 @@
 """Frozen settings: recipe, search space, both training stages, a whole search."""
 
+from energytune.config.engine import EngineConfig
 from energytune.config.grid import snap_to_grid, snapshot_epochs
 from energytune.config.inputs import InputConfig
 from energytune.config.load import apply_fixes, list_spaces, load_space, parse_fix
@@ -13,6 +14,7 @@ from energytune.config.stages import FinetuneConfig, ProbeConfig
 __all__ = [
     "DIMENSIONS",
     "HEAD_ARCHS",
+    "EngineConfig",
     "FinetuneConfig",
     "HeadArch",
     "InputConfig",

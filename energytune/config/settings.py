@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from energytune.config.engine import EngineConfig
 from energytune.config.problems import describe_problems
 from energytune.config.space import SearchSpace
 from energytune.errors import ConfigError
@@ -49,6 +50,7 @@ class SearchConfig(BaseModel):
         concurrency: Trials at once; None fills the CPUs (or GPUs).
         cpus_per_trial: CPU cores that one trial computes with.
         gpus_per_trial: GPUs one trial holds, fractions allowed; None uses one where there is one.
+        engine: How trials compute: precision, layout in memory, compilation. Never searched.
         sampler: ``"energy"``, ``"tpe"``, ``"gp"`` or ``"random"``.
         pruner: ``"energy"``, ``"median"`` or ``"none"``.
         warm_start: Whether the first picks come from earlier searches beside ``out`` and in
@@ -87,6 +89,7 @@ class SearchConfig(BaseModel):
     concurrency: int | None = Field(default=None, ge=1)
     cpus_per_trial: int = Field(default=1, ge=1)
     gpus_per_trial: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    engine: EngineConfig = EngineConfig()
     sampler: Literal["tpe", "gp", "random", "energy"] = "energy"
     pruner: Literal["energy", "median", "none"] = "energy"
     warm_start: bool = False

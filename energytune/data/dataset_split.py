@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
+from energytune.config import InputConfig
 from energytune.data.targets import collect_targets
-from energytune.data.transforms import ImageTransform
+from energytune.data.transforms import ImageTransform, PixelTransform, finish_pixels, is_ready
 from energytune.errors import DataError
 from energytune.seeds import derive_seed
 
 __all__ = ["DatasetSplit", "default_loader_workers", "file_of"]
 
-_Key = tuple[int, int | None]  # index of the sample; seed of its augmentation, None is without
+# index of the sample; seed of its augmentation, None is without; whether bytes will do
+_Key = tuple[int, int | None, bool]
+_Sample = tuple[int, Tensor, bool]  # its index, its image, and whether that is still to be flipped
 _MAX_LOADER_WORKERS = 8
 
 
@@ -66,6 +69,7 @@ class DatasetSplit:
         self._n_workers = default_loader_workers() if loader_workers is None else loader_workers
         self._targets = collect_targets(dataset, name) if targets is None else targets
         self._loader: DataLoader[Any] | None = None
+        self._pixel_loader: DataLoader[Any] | None = None
 
     @property
     def targets(self) -> Tensor:
@@ -78,7 +82,7 @@ class DatasetSplit:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the worker processes behind: a copy starts its own."""
-        return {**self.__dict__, "_loader": None}
+        return {**self.__dict__, "_loader": None, "_pixel_loader": None}
 
     def batches(
         self,
@@ -94,19 +98,57 @@ class DatasetSplit:
             DataError: An image can't be read, is not finite, or differs in shape from the others
                 of its batch; names the split, the index, and the file where there is one.
         """
-        indices = list(range(len(self))) if order is None else order.tolist()
-        draw = seed if augment else None
+        keys = self._keys(order, seed if augment else None, as_pixels=False)
         # Taken out while in use, so that a second iteration at the same time gets its own.
         loader, self._loader = self._loader or self._new_loader(), None
-        feed = cast(_Feed, loader.batch_sampler)
-        feed.keys, feed.batch_size = [(index, draw) for index in indices], batch_size
         try:
-            for batch in loader:
-                if isinstance(batch, _Broken):
-                    raise DataError(self._told(batch))
+            for batch in self._read(loader, keys, batch_size):
                 yield batch.images, self._targets.index_select(0, batch.indices)
         finally:
             self._loader = loader
+
+    def pixel_batches(
+        self,
+        batch_size: int,
+        *,
+        order: Tensor | None = None,
+        augment: bool = False,
+        seed: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yields what :meth:`finish` makes the batches of :meth:`batches` of, in pinned memory.
+
+        Yields:
+            pixels: uint8 (B, C, H, W); or float32, where images came ready for the network or the
+                transform can't be parted.
+            flips: (B,) bool, which are still to be flipped.
+            targets: (B,).
+
+        Raises:
+            DataError: As :meth:`batches` does.
+        """
+        keys = self._keys(order, seed if augment else None, as_pixels=True)
+        loader, self._pixel_loader = self._pixel_loader or self._new_loader(pin=True), None
+        try:
+            for batch in self._read(loader, keys, batch_size):
+                yield batch.images, batch.flips, self._targets.index_select(0, batch.indices)
+        finally:
+            self._pixel_loader = loader
+
+    def finish(self, pixels: Tensor, flips: Tensor) -> Tensor:
+        """Returns images, float32 (B, C, H, W), of what :meth:`pixel_batches` gave, where it is."""
+        return self._items.finish(pixels, flips)
+
+    def _keys(self, order: Tensor | None, draw: int | None, *, as_pixels: bool) -> list[_Key]:
+        indices = list(range(len(self))) if order is None else order.tolist()
+        return [(index, draw, as_pixels) for index in indices]
+
+    def _read(self, loader: DataLoader[Any], keys: list[_Key], batch_size: int) -> Iterator[_Batch]:
+        feed = cast(_Feed, loader.batch_sampler)
+        feed.keys, feed.batch_size = keys, batch_size
+        for batch in loader:
+            if isinstance(batch, _Broken):
+                raise DataError(self._told(batch))
+            yield batch
 
     def _told(self, broken: _Broken) -> str:
         """Returns the message for a sample that can't be used, with its file if it has one."""
@@ -118,13 +160,14 @@ class DatasetSplit:
             f"Sample {broken.index} of {self._name} ({file}) {reason}. Repair or remove that file."
         )
 
-    def _new_loader(self) -> DataLoader[Any]:
+    def _new_loader(self, *, pin: bool = False) -> DataLoader[Any]:
         return DataLoader(
             self._items,
             batch_sampler=_Feed(),
             num_workers=self._n_workers,
             persistent_workers=self._n_workers > 0,
-            collate_fn=_collate,
+            collate_fn=self._items.collate,
+            pin_memory=pin and torch.cuda.is_available(),
             # Its own stream: else each epoch would draw from the global one.
             generator=torch.Generator(),
         )
@@ -166,7 +209,12 @@ class _Feed(Sampler[list[_Key]]):
 @dataclass(frozen=True)
 class _Batch:
     images: Tensor
+    flips: Tensor
     indices: Tensor
+
+    def pin_memory(self) -> _Batch:
+        """Is called by the loader, in a thread of its own."""
+        return _Batch(self.images.pin_memory(), self.flips.pin_memory(), self.indices)
 
 
 @dataclass(frozen=True)
@@ -186,29 +234,59 @@ class _Items(Dataset[Any]):
         self.dataset = dataset
         self.eval_transform = eval_transform
         self.train_transform = train_transform
+        self.finished_as = _normalisation(eval_transform, train_transform)
 
-    def __getitem__(self, key: _Key) -> tuple[int, Tensor] | _Broken:
-        index, seed = key
+    def __getitem__(self, key: _Key) -> _Sample | _Broken:
+        index, seed, as_pixels = key
         try:
             image = self.dataset[index][0]
-            if seed is None:
-                return index, self.eval_transform(image, _NO_DRAWS)
-            rng = random.Random(derive_seed(seed, index))
-            return index, self.train_transform(image, rng)
+            transform = self.eval_transform if seed is None else self.train_transform
+            rng = _NO_DRAWS if seed is None else random.Random(derive_seed(seed, index))
+            by_bytes = as_pixels and self.finished_as is not None
+            if by_bytes and isinstance(transform, PixelTransform) and not is_ready(image):
+                return index, *transform.pixels(image, rng)
+            return index, transform(image, rng), False
         except DataError as error:
             return _Broken(index, f"is unusable: {error}")
         except Exception as error:  # a user's dataset or an image decoder may raise anything
             return _Broken(index, f"can't be read: {type(error).__name__}: {error}")
 
+    def finish(self, pixels: Tensor, flips: Tensor) -> Tensor:
+        """Normalises and flips bytes; what is floating-point is ready."""
+        if pixels.is_floating_point() or self.finished_as is None:
+            return pixels
+        return finish_pixels(pixels, flips, self.finished_as)
+
+    def collate(self, samples: list[_Sample | _Broken]) -> _Batch | _Broken:
+        """Makes a batch; where some images came ready for the network, of ready ones."""
+        whole = [sample for sample in samples if not isinstance(sample, _Broken)]
+        if len({image.dtype for _, image, _ in whole}) > 1:
+            samples = [
+                sample if isinstance(sample, _Broken) else self._finished(sample)
+                for sample in samples
+            ]
+        return _collate(samples)
+
+    def _finished(self, sample: _Sample) -> _Sample:
+        index, pixels, flip = sample
+        return index, self.finish(pixels.unsqueeze(0), torch.tensor([flip])).squeeze(0), False
+
+
+def _normalisation(*transforms: ImageTransform) -> InputConfig | None:
+    """Returns what normalises the images of all transforms; None if there is no such thing."""
+    configs = [t.config for t in transforms if isinstance(t, PixelTransform)]
+    same = len({(config.mean, config.std) for config in configs}) == 1
+    return configs[0] if same and len(configs) == len(transforms) else None
+
 
 _NO_DRAWS = random.Random(0)
 
 
-def _collate(samples: list[tuple[int, Tensor] | _Broken]) -> _Batch | _Broken:
+def _collate(samples: list[_Sample | _Broken]) -> _Batch | _Broken:
     for sample in samples:
         if isinstance(sample, _Broken):
             return sample
-    indices, images = zip(*cast(list[tuple[int, Tensor]], samples), strict=True)
+    indices, images, flips = zip(*cast(list[_Sample], samples), strict=True)
     for index, image in zip(indices, images, strict=True):
         if image.shape != images[0].shape:
             return _Broken(
@@ -217,9 +295,12 @@ def _collate(samples: list[tuple[int, Tensor] | _Broken]) -> _Batch | _Broken:
                 "images must be of one size, or PIL or uint8 for a backbone that says its size.",
             )
     batch = torch.stack(images)
+    among = torch.tensor(flips), torch.tensor(indices, dtype=torch.int64)
+    if not batch.is_floating_point():
+        return _Batch(batch, *among)
     # One sum is cheaper than a mask of the batch, and no finite sum hides a NaN or infinity.
     if not torch.isfinite(batch.sum()):
         for index, image in zip(indices, images, strict=True):
             if not torch.isfinite(image).all():
                 return _Broken(index, "holds NaN or infinity. Repair or remove it.")
-    return _Batch(batch, torch.tensor(indices, dtype=torch.int64))
+    return _Batch(batch, *among)

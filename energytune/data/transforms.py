@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,9 +30,11 @@ from energytune.errors import ConfigError, DataError
 __all__ = [
     "EvalTransform",
     "ImageTransform",
+    "PixelTransform",
     "ScaleTransform",
     "TrainTransform",
     "as_picture",
+    "finish_pixels",
     "is_ready",
     "normalise",
 ]
@@ -64,6 +66,29 @@ class ImageTransform(Protocol):
         ...
 
 
+@runtime_checkable
+class PixelTransform(Protocol):
+    """A transform whose last steps, flip and normalisation, can be made elsewhere: on a GPU.
+
+    ``finish_pixels`` of what ``pixels`` gives equals the transform itself, bit for bit, and is a
+    quarter of the bytes on its way.
+    """
+
+    @property
+    def config(self) -> InputConfig:
+        """What the backbone expects."""
+        ...
+
+    def pixels(self, image: Any, rng: random.Random) -> tuple[Tensor, bool]:
+        """Returns uint8 (C, H, W), and whether it is still to be flipped left to right.
+
+        Args:
+            image: As the module says, but not floating-point.
+            rng: Source of augmentation, from which as much is drawn as by the transform.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class EvalTransform:
     """Resize, centre crop, normalise.
@@ -85,6 +110,10 @@ class EvalTransform:
     def __call__(self, image: Any, rng: random.Random) -> Tensor:
         """Returns float32 (C, H, W); draws nothing."""
         return _ready(image) if is_ready(image) else normalise(self.cropped(image), self.config)
+
+    def pixels(self, image: Any, rng: random.Random) -> tuple[Tensor, bool]:
+        """Returns uint8 (C, H, W) that needs no flip; draws nothing."""
+        return _as_tensor(self.cropped(image)).contiguous(), False
 
     def cropped(self, image: Any) -> Image.Image:
         """Returns an 8-bit image resized and cropped, before it is normalised."""
@@ -118,14 +147,23 @@ class TrainTransform:
         """Returns float32 (C, H, W), augmented as ``rng`` draws."""
         if is_ready(image):
             return _ready(image)
+        cropped, is_flipped = self._draw(image, rng)
+        if is_flipped:
+            cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return normalise(cropped, self.config)
+
+    def pixels(self, image: Any, rng: random.Random) -> tuple[Tensor, bool]:
+        """Returns uint8 (C, H, W), cropped as ``rng`` draws, and whether it is to be flipped."""
+        cropped, is_flipped = self._draw(image, rng)
+        return _as_tensor(cropped).contiguous(), is_flipped
+
+    def _draw(self, image: Any, rng: random.Random) -> tuple[Image.Image, bool]:
         height, width = self.config.size[1:]
         resized = _resize(image, self.config, min(self.config.crop_pct, _TRAIN_CROP_PCT))
         left = rng.randint(0, resized.width - width)
         top = rng.randint(0, resized.height - height)
         cropped = resized.crop((left, top, left + width, top + height))
-        if rng.random() < 0.5:
-            cropped = cropped.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return normalise(cropped, self.config)
+        return cropped, rng.random() < 0.5
 
 
 @dataclass(frozen=True)
@@ -245,9 +283,31 @@ def _resize(image: Any, config: InputConfig, crop_pct: float) -> Image.Image:
 
 def normalise(picture: Image.Image, config: InputConfig) -> Tensor:
     """Returns (x / 255 - mean) / std of a picture in the config's mode, float32 (C, H, W)."""
+    image = _as_tensor(picture).to(torch.float32, memory_format=torch.contiguous_format)
+    return _normalised(image, config)
+
+
+def finish_pixels(pixels: Tensor, flips: Tensor, config: InputConfig) -> Tensor:
+    """Returns float32 (B, C, H, W) on the device of ``pixels``: normalised, some of them flipped.
+
+    Args:
+        pixels: uint8 (B, C, H, W), from :meth:`PixelTransform.pixels`.
+        flips: (B,) bool, on the same device.
+        config: Of the transform.
+    """
+    images = _normalised(pixels.to(torch.float32), config)
+    return torch.where(flips.view(-1, 1, 1, 1), images.flip(-1), images)
+
+
+def _as_tensor(picture: Image.Image) -> Tensor:
+    """Returns a picture's bytes, uint8 (C, H, W), a view."""
     pixels = np.array(picture)
     image = torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None])
-    image = image.permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format)
-    mean = torch.tensor(config.mean).view(-1, 1, 1)
-    std = torch.tensor(config.std).view(-1, 1, 1)
+    return image.permute(2, 0, 1)
+
+
+def _normalised(image: Tensor, config: InputConfig) -> Tensor:
+    """Returns (x / 255 - mean) / std of float32 (..., C, H, W), in place."""
+    mean = torch.tensor(config.mean, device=image.device).view(-1, 1, 1)
+    std = torch.tensor(config.std, device=image.device).view(-1, 1, 1)
     return image.div_(255.0).sub_(mean).div_(std)

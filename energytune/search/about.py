@@ -247,6 +247,7 @@ def _facts(folder: RunFolder, bench: Bench) -> list[tuple[str, str]]:
     found += [
         ("system", f"{platform.system()} {platform.machine()}"),
         ("device", _device(bench)),
+        ("engine", bench.spec.engine.label()),
         ("git commit of the current folder", code.get("energytune.git_commit", "")),
         ("git commit of energytune", code.get("energytune.package_git_commit", "")),
         ("backbone", bench.backbone.name),

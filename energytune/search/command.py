@@ -95,6 +95,7 @@ def reproduction(
         words += ["--time-budget", f"{config.time_budget_s!r}s"]
     if config.until != "trials":
         words += ["--until", config.until]
+    words += _engine_words(config)
     words += ["--warm-start"] if config.warm_start else []
     words += ["--no-baselines"] if config.baseline_taus == () else []
     alone = ""
@@ -105,6 +106,13 @@ def reproduction(
     )
 
 
+def _engine_words(config: SearchConfig) -> _Words:
+    engine = config.engine
+    words = ["--precision", engine.precision] if engine.precision != "fp32" else []
+    words += ["--channels-last"] if engine.channels_last else []
+    return words + (["--compile"] if engine.compile else [])
+
+
 def _alone(config: SearchConfig, winner: Recipe, common: _Words, space: _Words) -> _Words:
     """Returns a search for one recipe, confirmed in the same way and without baselines."""
     words = ["energytune", "search", "--dataset", config.dataset, *common]
@@ -112,7 +120,7 @@ def _alone(config: SearchConfig, winner: Recipe, common: _Words, space: _Words) 
     for word in kept:
         value = next(kept)
         words += [] if word == "--fix" else [word, value]
-    words += ["--seed", str(config.seed), "--trials", "1"]
+    words += ["--seed", str(config.seed), "--trials", "1", *_engine_words(config)]
     for name, value in winner.to_dict().items():
         words += ["--fix", f"{name}={_text(value)}"]
     if _differs(config, "n_confirm_seeds"):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from energytune.config import SearchConfig
+from energytune.config import EngineConfig, SearchConfig
 from energytune.errors import OutputError
 from energytune.paths import atomic_file
 
@@ -159,6 +159,8 @@ class RunFolder:
 
     def _describe(self) -> dict[str, Any]:
         plain: dict[str, Any] = self._config.model_dump(mode="json", exclude=_NOT_IDENTITY)
+        if self._config.engine == EngineConfig():  # folders from before there was one go on
+            del plain["engine"]
         checkpoint = self._config.checkpoint
         if checkpoint is not None:
             plain["checkpoint"] = str(checkpoint.expanduser().absolute())

@@ -57,6 +57,7 @@ def bench_spec(
         n_threads=config.cpus_per_trial,
         user_data=user_data,
         cache_budget=config.cache_budget,
+        engine=config.engine,
     )
 
 

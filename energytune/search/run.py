@@ -41,6 +41,7 @@ from energytune.search.tracked import TrackedSearch
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
 from energytune.trial.checkpoints import CheckpointKeeper
+from energytune.trial.first_batch import check_first_batch
 from energytune.trial.guarded import GuardedSource
 from energytune.trial.run import make_run_job
 
@@ -166,7 +167,13 @@ class _Search:
 
     def _place(self, bench: Bench, cluster: RayCluster) -> Bench:
         """Puts the bench on the trials' device and caches the features of every cut."""
-        spec = replace(bench.spec, use_gpu=cluster.gpus_per_trial > 0)
+        n_gpus = cluster.gpus_per_trial
+        spec = replace(
+            bench.spec,
+            use_gpu=n_gpus > 0,
+            gpu_share=min(1.0, n_gpus or 1.0),
+            engine=bench.spec.engine.on_gpus(n_gpus),
+        )
         placed = Bench(spec, bench.splits, bench.backbone)
         searched = self.config.space.reinit_depth
         depths = {*range(searched.low, searched.high + 1)}
@@ -174,6 +181,7 @@ class _Search:
             depths.add(0)  # for its map
         with self.clock.stage("features"):
             placed.prepare(sorted(depths), self.progress)
+            check_first_batch(placed, self.config.space.head_arch.choices, n_gpus)
         return placed
 
     def _study(self, sampler: Sampler, stack: ExitStack) -> Study:

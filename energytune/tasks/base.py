@@ -8,7 +8,7 @@ One convention of shapes holds throughout. The class dimension of logits is dime
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -29,6 +29,10 @@ class Meter(Protocol):
             logits: (N, K, *T), or (N, K, *T, M) for M heads; finite.
             targets: (N, *T); (N, L) for multi-label.
         """
+        ...
+
+    def merge(self, other: Self) -> None:
+        """Adds all that another meter of the same kind has seen, wherever that lies."""
         ...
 
     def compute(self) -> Tensor:

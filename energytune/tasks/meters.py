@@ -40,6 +40,11 @@ class AccuracyMeter:
         self._n_correct = self._task.n_correct(logits.detach(), targets) + self._n_correct
         self._n_samples += self._task.n_labelled(targets)
 
+    def merge(self, other: AccuracyMeter) -> None:
+        """Adds the counts of another meter."""
+        self._n_correct = other._n_correct.to(self._n_correct.device) + self._n_correct
+        self._n_samples += other._n_samples
+
     def compute(self) -> Tensor:
         """Returns the accuracy in [0, 1], scalar or (M,), float64; 0 without a sample."""
         return self._n_correct.cpu().double() / max(self._n_samples, 1)
@@ -59,6 +64,12 @@ class RocAucMeter:
         """Adds a batch: logits (N, L) or (N, L, M), targets (N, L) with NaN or -1 for missing."""
         self._logits.append(logits.detach().clone())
         self._targets.append(targets.clone())
+
+    def merge(self, other: RocAucMeter) -> None:
+        """Adds the batches of another meter."""
+        device = self._logits[0].device if self._logits else torch.device("cpu")
+        self._logits += [logits.to(device) for logits in other._logits]
+        self._targets += [targets.to(device) for targets in other._targets]
 
     def compute(self) -> Tensor:
         """Returns the mean area in [0, 1], scalar or (M,), float64.
@@ -89,6 +100,10 @@ class IouMeter:
         predicted = largest_class(logits.detach())[known]
         counts = confusion_matrix(predicted, targets[known].long(), self._n_classes)
         self._confusion = counts + self._confusion.to(counts.device)
+
+    def merge(self, other: IouMeter) -> None:
+        """Adds the counts of another meter."""
+        self._confusion = other._confusion.to(self._confusion.device) + self._confusion
 
     def compute(self) -> Tensor:
         """Returns the mIoU in [0, 1], scalar or (M,), float64; 0 without a labelled pixel."""

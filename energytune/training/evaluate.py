@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from energytune.tasks import Task
+from energytune.training.engine import place
+from energytune.training.micro_batch import PiecewiseForward
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -38,7 +40,7 @@ def evaluate(
 ) -> Evaluation:
     """Returns loss and score of ``forward`` over all batches, without gradients.
 
-    The caller puts the model into evaluation mode.
+    The caller puts the model into evaluation mode. A batch that does not fit into memory is halved.
 
     Args:
         forward: Inputs to logits.
@@ -46,17 +48,20 @@ def evaluate(
         task: Of the targets.
         device: Where ``forward`` wants its inputs; None leaves them where they are.
         watch: Told the logits and targets of every batch, which it must not change.
+
+    Raises:
+        TrialFailure: If a single sample does not fit into memory.
     """
     total_loss = 0.0
     correct: list[Tensor] = []
     n_labelled = 0
+    in_pieces = PiecewiseForward(forward)
     meter = task.meter()
     with torch.no_grad():
         for inputs, targets in batches:
             if device is not None and device.type != "cpu":
-                inputs = inputs.to(device, non_blocking=True)
-                targets = targets.to(device, non_blocking=True)
-            logits = forward(inputs)
+                inputs, targets = place(inputs, targets, device)
+            logits = in_pieces(inputs)
             n_here = task.n_labelled(targets)
             total_loss += float(task.loss(logits, targets)) * n_here
             n_labelled += n_here

@@ -8,10 +8,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from energytune.config import EngineConfig
 from energytune.data import Split
 from energytune.models import TaskModel
 from energytune.seeds import derive_seed
+from energytune.training.engine import forward_of
 from energytune.training.features_layer import non_finite_error
+from energytune.training.feeding import device_batches
+from energytune.training.micro_batch import PiecewiseForward
 
 __all__ = ["FeatureSource", "extract_features", "stream_features"]
 
@@ -27,6 +31,7 @@ class FeatureSource:
         n_views: 1 for the evaluation transform only, V > 1 for V augmented views beside it.
         batch_size: Samples a forward pass.
         device: Where the forward passes run.
+        engine: Its precision is that of the forward passes.
     """
 
     def __init__(
@@ -39,8 +44,9 @@ class FeatureSource:
         n_views: int,
         batch_size: int,
         device: torch.device,
+        engine: EngineConfig = EngineConfig(),  # noqa: B008 - it is frozen
     ) -> None:
-        self._make_model = make_model
+        self._make_model, self._engine = make_model, engine
         self.split, self.name, self.depth, self.n_views = split, name, depth, n_views
         self.batch_size, self.device = batch_size, device
 
@@ -53,6 +59,10 @@ class FeatureSource:
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         return model
+
+    @cached_property
+    def _forward(self) -> PiecewiseForward:
+        return PiecewiseForward(forward_of(self.model.features, self._engine, self.device))
 
     @cached_property
     def item_shape(self) -> torch.Size:
@@ -77,12 +87,16 @@ class FeatureSource:
         """
         order = torch.arange(len(self.split)) if indices is None else indices
         seed, done = derive_seed("view", view), 0
-        for inputs, _ in self.split.batches(
-            self.batch_size, order=indices, augment=view > 0, seed=seed
+        for inputs, _, _ in device_batches(
+            self.split,
+            self.batch_size,
+            device=self.device,
+            order=indices,
+            augment=view > 0,
+            seed=seed,
         ):
             with torch.no_grad():
-                features = self.model.features(inputs.to(self.device, non_blocking=True))
-                features = features.float().contiguous()
+                features = self._forward(inputs).float().contiguous()
             among = order[done : done + len(inputs)]
             # One sum is cheaper than a mask, and no finite sum hides a NaN or infinity.
             if not bool(torch.isfinite(features.sum())) and not bool(
@@ -96,7 +110,12 @@ class FeatureSource:
 
 
 def stream_features(
-    model: TaskModel, split: Split, *, batch_size: int, device: torch.device
+    model: TaskModel,
+    split: Split,
+    *,
+    batch_size: int,
+    device: torch.device,
+    engine: EngineConfig = EngineConfig(),  # noqa: B008 - it is frozen
 ) -> Iterator[Tensor]:
     """Yields the features of all samples at the model's cut, in order, (B, ...) float32.
 
@@ -108,11 +127,13 @@ def stream_features(
         split: Samples, taken in the split's order.
         batch_size: Samples a forward pass.
         device: Where the forward passes run and the features lie.
+        engine: Its precision is that of the forward passes.
     """
     model.to(device).eval()
-    for inputs, _ in split.batches(batch_size):
+    forward = PiecewiseForward(forward_of(model.features, engine, device))
+    for inputs, _, _ in device_batches(split, batch_size, device=device):
         with torch.no_grad():
-            features = model.features(inputs.to(device, non_blocking=True)).float()
+            features = forward(inputs).float()
         yield features
 
 

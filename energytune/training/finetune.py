@@ -10,17 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from energytune.config import FinetuneConfig
+from energytune.config import EngineConfig, FinetuneConfig
 from energytune.data import Split
-from energytune.errors import TrialFailure
+from energytune.errors import ConfigError, TrialFailure
 from energytune.models import TaskModel
-from energytune.seeds import derive_seed
 from energytune.tasks import Task
 from energytune.training.early_stop import has_stopped, rank, stop_reason
+from energytune.training.engine import forward_of, laid_out
 from energytune.training.evaluate import evaluate
-from energytune.training.order import epoch_order, seed_dropout
+from energytune.training.feeding import device_batches
+from energytune.training.micro_batch import MicroBatch, memory_shape
 from energytune.training.records import FinetuneEpoch
 from energytune.training.sgd import Sgd
+from energytune.training.team_trainer import TeamTrainer
+from energytune.training.train_epoch import Course, EpochTrainer, Share
 
 __all__ = ["Finetuner"]
 
@@ -47,6 +50,10 @@ class Finetuner:
         seed: Seed of batch order, augmentation and dropout.
         device: Where it computes.
         label_smoothing: ``ft_label_smoothing``, in [0, 1).
+        engine: How it computes.
+
+    Raises:
+        ConfigError: If a batch has fewer samples than there are processes.
     """
 
     def __init__(
@@ -61,14 +68,17 @@ class Finetuner:
         seed: int,
         device: torch.device,
         label_smoothing: float = 0.0,
+        engine: EngineConfig = EngineConfig(),  # noqa: B008 - it is frozen
     ) -> None:
         self.model = model.to(device)
+        laid_out(model, engine)
         self.epoch = 0
         self.best: FinetuneEpoch | None = None
         self._best_state: dict[str, Tensor] = {}
         self._train, self._valid, self._task = train, valid, task
-        self._config, self._ft_lr, self._seed = config, ft_lr, seed
-        self._device, self._label_smoothing = device, label_smoothing
+        self._config, self._ft_lr, self._device = config, ft_lr, device
+        self._engine, self._predict = engine, forward_of(model, engine, device)
+        course = Course(config, ft_lr, seed, label_smoothing, engine)
         self._optimizer = Sgd(
             list(model.named_parameters()),
             momentum=config.momentum,
@@ -76,21 +86,41 @@ class Finetuner:
         )
         one_input, _ = next(iter(valid.batches(1, order=torch.tensor([0]))))
         self._eval_batch = max(1, min(_EVAL_BATCH, _EVAL_ELEMENTS // max(1, one_input.numel())))
-        n_used = len(epoch_order(len(train), seed, "finetune", 1, config.batch_size))
-        self._n_steps = math.ceil(n_used / config.batch_size)
+        share = Share(n_processes=engine.n_processes)
+        if config.batch_size < share.n_processes:
+            raise ConfigError(
+                f"finetune.batch_size must be at least {share.n_processes}, the number of "
+                f"processes that share a batch, got {config.batch_size}."
+            )
+        shape = memory_shape(model.spec(), one_input.shape[1:], device, engine)
+        micro = MicroBatch(shape, share.largest(config.batch_size))
+        make = EpochTrainer if share.n_processes == 1 else TeamTrainer
+        self._trainer: EpochTrainer | TeamTrainer = make(
+            model, task, course, self._optimizer, micro, device
+        )
 
     def __iter__(self) -> Iterator[FinetuneEpoch]:
         """Yields the remaining epochs, up to the last or up to the early stop.
 
         Raises:
-            TrialFailure: If the training or validation loss is not finite.
+            TrialFailure: If the training or validation loss is not finite, there is not enough
+                memory, or a helper process is lost.
         """
+        try:
+            yield from self._epochs()
+        finally:
+            self._trainer.close()
+
+    def _epochs(self) -> Iterator[FinetuneEpoch]:
         while self.epoch < self._config.epochs and not self.stop_reason:
             self.epoch += 1
             train_loss, train_acc = self._train_one_epoch()
             self.model.eval()
+            batches = device_batches(
+                self._valid, self._eval_batch, device=self._device, engine=self._engine
+            )
             outcome = evaluate(
-                self.model, self._valid.batches(self._eval_batch), self._task, self._device
+                self._predict, ((x, y) for x, y, _ in batches), self._task, self._device
             )
             if not (math.isfinite(train_loss) and math.isfinite(outcome.loss)):
                 raise TrialFailure(
@@ -138,44 +168,15 @@ class Finetuner:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes back to the end of the epoch at which ``state`` was taken."""
+        self._trainer.close()  # helper processes are told anew
         self.epoch = state["epoch"]
         self.best = None if state["best"] is None else FinetuneEpoch(**state["best"])
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state(state["momentum"])
         self._best_state = dict(state["best_model"])
 
-    def _lr(self, step: int) -> float:
-        if self._config.schedule == "constant":
-            return self._ft_lr
-        progress = step / (self._n_steps * self._config.epochs)
-        return self._ft_lr * 0.5 * (1.0 + math.cos(math.pi * progress))
-
     def _train_one_epoch(self) -> tuple[float, float]:
-        self.model.train()
-        seed_dropout(self._device, self._seed, "finetune dropout", self.epoch)
-        order = epoch_order(
-            len(self._train), self._seed, "finetune", self.epoch, self._config.batch_size
-        )
-        augmentation = derive_seed(self._seed, "finetune augment", self.epoch)
-        batches = self._train.batches(
-            self._config.batch_size, order=order, augment=self._config.augment, seed=augmentation
-        )
-        total_loss = torch.zeros((), dtype=torch.float64, device=self._device)
-        n_labelled = 0
-        meter = self._task.meter()
-        step = (self.epoch - 1) * self._n_steps
-        for inputs, targets in batches:
-            inputs = inputs.to(self._device, non_blocking=True)
-            targets = targets.to(self._device, non_blocking=True)
-            logits = self.model(inputs)
-            loss = self._task.loss(logits, targets, self._label_smoothing)
-            self._optimizer.step(loss, self._lr(step))
-            n_here = self._task.n_labelled(targets)
-            total_loss += loss.detach() * n_here
-            n_labelled += n_here
-            meter.update(logits, targets)
-            step += 1
-        return float(total_loss) / max(n_labelled, 1), float(meter.compute())
+        return self._trainer.run(self._train, self.epoch).result()
 
     def _keep_if_best(self, record: FinetuneEpoch) -> None:
         best = self.best

@@ -49,14 +49,19 @@ class Sgd:
 
     def step(self, loss: Tensor, lr: float) -> None:
         """Takes one step down the gradient of ``loss``, a scalar that depends on the parameters."""
-        self.apply(list(torch.autograd.grad(loss, self._parameters)), lr)
+        self.apply(self.gradients(loss), lr)
+
+    def gradients(self, loss: Tensor) -> list[Tensor]:
+        """Returns the gradient of ``loss``, one tensor per parameter in order."""
+        return list(torch.autograd.grad(loss, self._parameters))
 
     def apply(self, gradients: list[Tensor], lr: float) -> None:
         """Takes one step with given gradients, one per parameter in order."""
         with torch.no_grad():
             sgd(
                 self._parameters,
-                gradients,
+                # the fused kernel reads memory in order: it must be the same order everywhere
+                [_like(g, p) for g, p in zip(gradients, self._parameters, strict=True)],
                 list(self._buffers),
                 fused=True,
                 weight_decay=self._weight_decay,
@@ -75,3 +80,10 @@ class Sgd:
         """Copies momentum buffers in; raises ``KeyError`` if one is missing."""
         for name, buffer in zip(self._names, self._buffers, strict=True):
             buffer.copy_(state[name])
+
+
+def _like(gradient: Tensor, parameter: Tensor) -> Tensor:
+    """Returns a gradient laid out in memory as its parameter is."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)

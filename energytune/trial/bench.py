@@ -16,7 +16,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from energytune.config import FinetuneConfig, InputConfig, ProbeConfig, Recipe, SearchSpace
+from energytune.config import (
+    EngineConfig,
+    FinetuneConfig,
+    InputConfig,
+    ProbeConfig,
+    Recipe,
+    SearchSpace,
+)
 from energytune.data import Split, Splits
 from energytune.errors import ConfigError
 from energytune.models import Backbone, TaskModel, build_model, create_backbone
@@ -63,6 +70,8 @@ class BenchSpec:
         user_data: A user's own datasets instead of a named one.
         image_size: Side of the input images in pixels; None is that of the checkpoint's header,
             of the dataset, or of the backbone.
+        engine: How networks compute.
+        gpu_share: Part of a GPU's memory that a worker may take, in (0, 1].
         pause_epochs: Finetuning epochs at which the state of a trial that is stopped there is
             kept, so that it can go on; empty if no trial is ever paused.
         checkpoint_s: Seconds of finetuning between two checkpoints, >= 0; 0 is one an epoch.
@@ -84,6 +93,8 @@ class BenchSpec:
     cache_budget: str | None = None
     user_data: UserData | None = field(default=None, repr=False)
     image_size: int | None = None
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    gpu_share: float = 1.0
     pause_epochs: frozenset[int] = frozenset()
     checkpoint_s: float = CHECKPOINT_S
 
@@ -283,6 +294,7 @@ class Bench:
             "reinit_depth": depth,
             "data": self.splits.fingerprint,
             "device": self.device.type,
+            **self.spec.engine.cache_parts(),
         }
 
     def _features(
@@ -302,6 +314,7 @@ class Bench:
             n_views=n_views,
             batch_size=_FEATURE_BATCH[self.device.type],
             device=self.device,
+            engine=self.spec.engine,
         )
         parts = {
             "kind": "features",

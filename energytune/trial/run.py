@@ -24,6 +24,7 @@ from energytune.tasks.gather import EvidenceGatherer
 from energytune.training.evaluate import evaluate
 from energytune.training.features_extract import stream_features
 from energytune.training.finetune import Finetuner
+from energytune.training.gpu_memory import limit_memory
 from energytune.training.head_run import HeadRun
 from energytune.training.probe import probe
 from energytune.training.records import FinetuneEpoch, ProbeSnapshot
@@ -51,6 +52,7 @@ def make_run_job(spec: BenchSpec) -> RunJob:
     The process takes over the search's cache folder, whatever its own environment says.
     """
     os.environ["ENERGYTUNE_CACHE"] = str(spec.cache)
+    limit_memory(spec.gpu_share)
     return partial(run_trial, spec.build())
 
 
@@ -116,6 +118,7 @@ def _tuner(bench: Bench, model: TaskModel, job: Job) -> Finetuner:
         ft_lr=job.recipe.canonical().ft_lr,
         seed=job.seed,
         device=bench.device,
+        engine=bench.spec.engine,
     )
 
 
@@ -204,7 +207,13 @@ def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:
     model = tuner.model
     train = bench.splits.train
     before = bench.probe_data(job.recipe.reinit_depth).train.batches(bench.eval_batch)
-    after = stream_features(model, train, batch_size=bench.eval_batch, device=bench.device)
+    after = stream_features(
+        model,
+        train,
+        batch_size=bench.eval_batch,
+        device=bench.device,
+        engine=bench.spec.engine,
+    )
     adaptation = streamed_adaptation(
         (model.feature_values(z_0), model.feature_values(z_t))
         for z_0, z_t in zip(before, after, strict=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import inspect
 import shlex
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,9 @@ EVERYTHING = SearchOptions(
     until="trials",
     concurrency=2,
     gpus_per_trial=0.5,
+    precision="bf16",
+    channels_last=True,
+    compile=True,
     cpus_per_trial=2,
     fix=("tau=8", "ft_lr=0.01"),
     baselines=False,
@@ -85,6 +88,12 @@ def test_settings_take_every_option() -> None:
         "until": "trials",
         "concurrency": 2,
         "gpus_per_trial": 0.5,
+        "engine": {
+            "precision": "bf16",
+            "channels_last": True,
+            "compile": True,
+            "n_processes": 1,
+        },
         "cpus_per_trial": 2,
         "sampler": "energy",
         "pruner": "none",
@@ -201,15 +210,18 @@ def test_all_wrong_options_are_told_at_once() -> None:
     wrong = SearchOptions(
         trials=0, concurrency=0, sampler="tp", seed=-1, weights="nne", confirm_recipes=0
     )
+    wrong = replace(wrong, precision="bf61")
     with pytest.raises(ConfigError) as error:
         wrong.to_config("default")
     text = str(error.value)
-    assert "6 options are wrong" in text
+    assert "7 options are wrong" in text
     assert "--confirm-recipes = 0: must be >= 1" in text
     assert "--trials = 0: must be >= 1" in text
     assert "--seed = -1: must be >= 0" in text
     assert "did you mean 'tpe'" in text
     assert "--weights = 'nne'" in text
+    assert "--precision = 'bf61'" in text
+    assert "did you mean 'bf16'" in text
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,20 @@ def test_a_new_folder_is_claimed_and_an_own_one_continued(make_config: MakeConfi
     assert again.search_id == first.search_id != ""
 
 
+def test_a_folder_from_before_there_were_engine_settings_goes_on(make_config: MakeConfig) -> None:
+    RunFolder(make_config()).claim(CONTENT)
+    marker = make_config().out / "search.json"
+    assert "engine" not in json.loads(marker.read_text())
+    assert RunFolder(make_config(engine={"precision": "fp32"})).claim(CONTENT) is True
+
+
 @pytest.mark.parametrize(
     ("changes", "content", "named"),
     [
         ({"seed": 5}, CONTENT, "seed was 0 and is 5"),
         ({"dataset": "digits-same"}, CONTENT, "dataset was 'digits'"),
         ({"pruner": "none"}, CONTENT, "pruner"),
+        ({"engine": {"precision": "bf16"}}, CONTENT, "engine"),
         ({}, {"data": "d2", "weights": "w1"}, "data was 'd1'"),
     ],
 )

@@ -34,6 +34,7 @@ def settings(config: SearchConfig) -> dict[str, Any]:
         {"space": "stl10", "fix": ("reinit_depth=0",)},
         {"sampler": "tpe", "pruner": "none", "confirm_seeds": 2, "confirm_recipes": 1},
         {"until": "converged", "ft_epochs": 2000, "time_budget": "1h30m"},
+        {"precision": "bf16", "compile": True, "channels_last": True},
         {"warm_start": True, "gpus_per_trial": 0.5, "cpus_per_trial": 2},
         {
             "backbone": "resnet18",

@@ -49,6 +49,8 @@ def test_what_ends_a_search_and_its_finetunes_is_tracked(
         warm_start=True,
         ft_epochs_budget=500,
         n_confirm_recipes=4,
+        gpus_per_trial=0.5,
+        engine={"precision": "bf16", "compile": True},
         tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}",
     )
     told = params(config)
@@ -59,6 +61,10 @@ def test_what_ends_a_search_and_its_finetunes_is_tracked(
         "ft_epochs": "12",
         "n_confirm_recipes": "4",
         "warm_start": "True",
+        "precision": "bf16",
+        "compile": "True",
+        "channels_last": "False",
+        "gpus_per_trial": "0.5",
     }.items() <= told.items()
 
 

@@ -75,3 +75,22 @@ def test_nothing_labelled_is_finite() -> None:
     batches = in_batches(torch.zeros(3, 2, 2, 2), targets)
     outcome = evaluate(lambda z: z, batches, PerPixel(2))
     assert (outcome.loss, outcome.accuracy) == (0.0, 0.0)
+
+
+def test_a_batch_without_room_is_evaluated_in_pieces_to_the_same_end(task) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(37, 3, generator=generator), torch.arange(37) % 3
+    asked: list[int] = []
+
+    def cramped(inputs: torch.Tensor) -> torch.Tensor:
+        asked.append(len(inputs))
+        if len(inputs) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return inputs
+
+    whole = evaluate(lambda z: z, in_batches(logits, targets, 20), task)
+    found = evaluate(cramped, in_batches(logits, targets, 20), task)
+    assert (found.loss, found.accuracy) == (whole.loss, whole.accuracy)
+    assert torch.equal(found.correct, whole.correct)
+    assert asked[:3] == [20, 10, 5]
+    assert max(asked[3:]) == 5

@@ -178,3 +178,17 @@ def test_large_sums_of_finite_numbers_are_finite_features(make_source, valid) ->
     huge = type(valid)(torch.full_like(valid.images, 3e38), valid.targets)
     source = make_source(make_model=network, split=huge)
     assert torch.equal(next(source.batches()), huge.images[:16])
+
+
+def test_a_batch_without_room_gives_the_same_features_in_pieces(make_source, monkeypatch) -> None:
+    whole = torch.cat(list(make_source().batches()))
+    source = make_source()
+    features = source.model.features
+
+    def cramped(inputs: torch.Tensor) -> torch.Tensor:
+        if len(inputs) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return features(inputs)
+
+    monkeypatch.setattr(source.model, "features", cramped)
+    torch.testing.assert_close(torch.cat(list(source.batches())), whole)

@@ -240,13 +240,13 @@ def test_evaluation_takes_fewer_large_inputs_at_once(make_model, task, train, va
 @pytest.fixture
 def rates(monkeypatch):
     seen: list[float] = []
-    step = Sgd.step
+    apply = Sgd.apply
 
-    def listening(self, loss, lr):
+    def listening(self, gradients, lr):
         seen.append(lr)
-        step(self, loss, lr)
+        apply(self, gradients, lr)
 
-    monkeypatch.setattr(Sgd, "step", listening)
+    monkeypatch.setattr(Sgd, "apply", listening)
     return seen
 
 
