@@ -16,6 +16,7 @@ PACKAGE = ROOT / "energytune"
 FLOORS = (
     {"errors"},
     {"checks", "paths", "progress", "seeds"},
+    {"storage"},
     {"config", "tasks"},
     {"science", "data", "models"},
     {"training", "serving"},
@@ -44,6 +45,8 @@ ROOMS_OF_SERVICE = {
     "typer": {"cli"},
     "yaml": {"config"},
     "jinja2": {"report"},
+    "pyarrow": {"storage"},
+    "fsspec": {"storage"},
 }
 """Where each service may be imported, at the top of a file or inside a function."""
 
