@@ -58,6 +58,7 @@ class SearchOptions:
         tracking_uri: ``--tracking-uri``.
         storage: ``--storage``.
         ray_address: ``--ray-address``.
+        storage_path: ``--storage-path``.
         cache_budget: ``--cache-budget``.
     """
 
@@ -90,6 +91,7 @@ class SearchOptions:
     tracking_uri: str | None = None
     storage: str | None = None
     ray_address: str | None = None
+    storage_path: str | None = None
     cache_budget: str | None = None
 
     def to_config(self, default_space: str) -> SearchConfig:
@@ -135,6 +137,7 @@ class SearchOptions:
             "tracking_uri": self.tracking_uri,
             "storage": self.storage,
             "ray_address": self.ray_address,
+            "storage_path": self.storage_path,
             "cache_budget": self.cache_budget,
         }
         data = {name: value for name, value in given.items() if value is not None}
@@ -246,6 +249,7 @@ _COMMAND_ORDER = (
     "cpus_per_trial",
     "gpus_per_trial",
     "ray_address",
+    "storage_path",
     "cache_budget",
     "storage",
     "tracking_uri",

@@ -124,6 +124,14 @@ def search(
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join. Default: one on this machine.")
     ] = None,
+    storage_path: Annotated[
+        str | None,
+        typer.Option(
+            help="What the nodes of a cluster share: a folder that all mount, or a URL such as "
+            "s3://bucket/folder. Default: they see the same files.",
+            metavar="PATH|URL",
+        ),
+    ] = None,
     cache_budget: Annotated[
         str | None,
         typer.Option(
@@ -171,6 +179,7 @@ def search(
         tracking_uri=tracking_uri,
         storage=storage,
         ray_address=ray_address,
+        storage_path=storage_path,
         cache_budget=cache_budget,
     )
     from energytune.data import get_dataset

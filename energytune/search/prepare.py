@@ -55,6 +55,7 @@ def bench_spec(
         n_threads=config.cpus_per_trial,
         user_data=user_data,
         cache_budget=config.cache_budget,
+        storage_path=config.storage_path,
     )
 
 

@@ -26,7 +26,7 @@ from energytune.optimizer import (
 )
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.search.clock import StageClock, TimeBudget
-from energytune.search.confirmation import Confirmation, confirm_seeds
+from energytune.search.confirmation import Confirmation, bring_model, confirm_seeds
 from energytune.search.folder import RunFolder
 from energytune.search.outcome import check_outcome, has_complete
 from energytune.search.prepare import bench_spec, has_all_files, sampler_of
@@ -36,6 +36,7 @@ from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
+from energytune.trial.model_files import ModelFiles
 from energytune.trial.paused_state import drop_states
 from energytune.trial.run import make_run_job
 
@@ -92,7 +93,8 @@ class _Search:
         self.log = RecordsLog(self.folder.records)
         self.observers = list(observers)
         self.repeats: BaselineRepeats | None = None
-        self.confirmation = Confirmation(config, self.log, self.folder.models)
+        self.models = ModelFiles(self.folder.models)
+        self.confirmation = Confirmation(config, self.log, self.models)
 
     def run(self) -> TuneResult:
         """Runs all stages."""
@@ -151,11 +153,19 @@ class _Search:
         self.folder.claim(
             {"data": bench.splits.fingerprint, "weights": bench.backbone.weights_sha256}
         )
+        self.models = ModelFiles.of_search(
+            self.folder.models, self.config.storage_path, self.folder.search_id
+        )
+        self.confirmation = Confirmation(self.config, self.log, self.models)
         return bench
 
     def _place(self, bench: Bench, cluster: RayCluster) -> Bench:
         """Puts the bench on the trials' device and caches the features of every cut."""
-        spec = replace(bench.spec, use_gpu=cluster.gpus_per_trial > 0)
+        spec = replace(
+            bench.spec,
+            use_gpu=cluster.gpus_per_trial > 0,
+            search_id=self.folder.search_id,
+        )
         placed = Bench(spec, bench.splits, bench.backbone)
         searched = self.config.space.reinit_depth
         depths = {*range(searched.low, searched.high + 1)}
@@ -278,6 +288,8 @@ class _Search:
 
     def _conclude(self, result: TuneResult, bench: Bench, tracked: TrackedSearch) -> TuneResult:
         """Sends what is left to MLflow and registers the winner."""
+        if not result.interrupted:
+            bring_model(self.models, result.model_to_keep)
         registered = tracked.finish(result, bench.splits)
         if not result.interrupted:  # else they may still be tested, or go on
             self.confirmation.keep_only(result.model_to_keep)

@@ -22,15 +22,18 @@ from energytune.errors import ConfigError
 from energytune.models import Backbone, TaskModel, build_model, create_backbone
 from energytune.models.heads import MapSizes
 from energytune.progress import NO_PROGRESS, Progress
+from energytune.storage import SharedStorage
 from energytune.training.feature_store import FeatureStore
 from energytune.training.features import Features, content_key
 from energytune.training.features_budget import cache_budget
 from energytune.training.features_extract import FeatureSource
 from energytune.training.features_load import load_features
 from energytune.training.probe_data import ProbeData
+from energytune.training.sharing import Sharing
 from energytune.training.snapshots import SnapshotStore
 from energytune.trial.bench_backbone import named_backbone, needs_download
 from energytune.trial.bench_data import UserData, check_inputs, fetch_dataset, load_splits
+from energytune.trial.model_files import ModelFiles
 
 __all__ = ["Bench", "BenchSpec", "UserData"]
 
@@ -62,6 +65,9 @@ class BenchSpec:
         user_data: A user's own datasets instead of a named one.
         image_size: Side of the input images in pixels; None is that of the checkpoint's header,
             of the dataset, or of the backbone.
+        storage_path: Shared storage, through which nodes with caches of their own hand one another
+            features, snapshots and models; None if all see ``cache`` and ``model_dir``.
+        search_id: The search's identity there.
         pause_epochs: Finetuning epochs at which the state of a trial that is stopped there is
             kept, so that it can go on; empty if no trial is ever paused.
     """
@@ -82,7 +88,14 @@ class BenchSpec:
     cache_budget: str | None = None
     user_data: UserData | None = field(default=None, repr=False)
     image_size: int | None = None
+    storage_path: str | None = None
+    search_id: str = ""
     pause_epochs: frozenset[int] = frozenset()
+
+    @property
+    def sharing(self) -> Sharing:
+        """What other nodes are handed."""
+        return Sharing(SharedStorage(self.storage_path) if self.storage_path else None)
 
     def build(self, progress: Progress = NO_PROGRESS) -> Bench:
         """Loads data and backbone; pretrains an embedded backbone on first use.
@@ -139,9 +152,14 @@ class Bench:
     def __init__(self, spec: BenchSpec, splits: Splits, backbone: Backbone) -> None:
         self.spec, self.splits, self.backbone = spec, splits, backbone
         self.device = torch.device("cuda" if spec.use_gpu else "cpu")
-        self.snapshots = SnapshotStore(spec.cache / "trajectories")
+        self.snapshots = SnapshotStore(spec.cache / "trajectories", spec.sharing)
+        # of an energy map there are thousands, and no other node asks for them
+        self.map_snapshots = SnapshotStore(spec.cache / "trajectories")
+        self.models = ModelFiles.of_search(
+            spec.model_dir, spec.storage_path, spec.search_id, cache=spec.cache
+        )
         root = spec.cache / "features"
-        self._store = FeatureStore(root)
+        self._store = FeatureStore(root, shared=spec.sharing.storage)
         self._budget = cache_budget(root, self._store.used_bytes(), spec.cache_budget)
         self._data: dict[int, ProbeData] = {}
         if self.maps is not None and spec.probe.n_views > 1:

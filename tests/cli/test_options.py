@@ -48,6 +48,7 @@ EVERYTHING = SearchOptions(
     tracking_uri="http://127.0.0.1:5000",
     storage="sqlite:///study.db",
     ray_address="127.0.0.2:6379",
+    storage_path="s3://bucket/energytune",
     cache_budget="20GB",
 )
 
@@ -94,6 +95,7 @@ def test_settings_take_every_option() -> None:
         "tracking_uri": "http://127.0.0.1:5000",
         "storage": "sqlite:///study.db",
         "ray_address": "127.0.0.2:6379",
+        "storage_path": "s3://bucket/energytune",
         "narrow_depth": False,
         "loader_workers": None,
         "cache_budget": "20GB",
