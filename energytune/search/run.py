@@ -28,6 +28,7 @@ from energytune.progress import NO_PROGRESS, Progress
 from energytune.search.clock import StageClock, TimeBudget
 from energytune.search.confirmation import Confirmation, bring_model, confirm_seeds
 from energytune.search.folder import RunFolder
+from energytune.search.nodes import check_nodes
 from energytune.search.outcome import check_outcome, has_complete
 from energytune.search.prepare import bench_spec, has_all_files, sampler_of
 from energytune.search.records_log import RecordsLog
@@ -166,6 +167,7 @@ class _Search:
             use_gpu=cluster.gpus_per_trial > 0,
             search_id=self.folder.search_id,
         )
+        check_nodes(cluster, spec, self.progress)
         placed = Bench(spec, bench.splits, bench.backbone)
         searched = self.config.space.reinit_depth
         depths = {*range(searched.low, searched.high + 1)}
