@@ -247,6 +247,7 @@ class _Search:
                 partial(make_run_job, replace(bench.spec, pause_epochs=source.pause_epochs)),
                 flush_epochs=source.reported_epochs,
                 should_stop=lambda: self.budget.is_over() and not has_complete(source.records),
+                progress=self.progress,
             )
         except KeyboardInterrupt:
             return True
