@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +13,7 @@ from hypothesis import strategies as st
 
 from energytune.errors import ConfigError, EnergyTuneError, OutputError
 from energytune.storage import SharedStorage, redact_url
+from tests.s3_server import BUCKET, s3_server
 
 
 @pytest.fixture(params=["path", "file", "memory"])
@@ -31,31 +27,13 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> SharedStorage:
 
 
 @pytest.fixture(scope="module")
-def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def s3_url() -> Iterator[str]:
     """A bucket of an S3-compatible server on this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(600):
-            try:
-                request = urllib.request.Request(f"http://127.0.0.1:{port}/shared", method="PUT")
-                urllib.request.urlopen(request, timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+    with s3_server() as place:
         yield (
-            f"s3://user:secret@shared/cluster?scheme=http&endpoint_override=127.0.0.1:{port}"
+            f"s3://user:secret@{BUCKET}/cluster?scheme=http&endpoint_override={place}"
             "&region=us-east-1"
         )
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def check_it_keeps_whole_files(storage: SharedStorage, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energytune.cli.options import SearchOptions
+from energytune.errors import ConfigError
 
 if TYPE_CHECKING:
     from energytune.config import SearchConfig
@@ -132,6 +134,18 @@ def search(
             metavar="PATH|URL",
         ),
     ] = None,
+    submit: Annotated[
+        bool,
+        typer.Option(
+            "--submit",
+            help="Hand the search to a cluster as a job; --ray-address is its Jobs API, "
+            "http://HEAD:8265.",
+        ),
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait/--no-wait", help="Follow a submitted search. Ctrl-C lets it go on."),
+    ] = True,
     cache_budget: Annotated[
         str | None,
         typer.Option(
@@ -184,8 +198,28 @@ def search(
     )
     from energytune.data import get_dataset
 
+    if submit:
+        _submit(options, as_json, verbose, wait)
+        return
     config = options.to_config(get_dataset(dataset).space)
     _run(options, config, as_json, verbose)
+
+
+def _submit(options: SearchOptions, as_json: bool, verbose: bool, wait: bool) -> None:
+    from energytune.cli.submit import cluster_words, submit_search
+    from energytune.data import get_dataset
+
+    if as_json:
+        raise ConfigError(
+            "--json is not for --submit: a job's output and messages come as one text. The "
+            "search's folder holds all of it."
+        )
+    cluster_words(options)  # what is wrong with paths comes first
+    here = options
+    if options.space is not None and Path(options.space).is_absolute():
+        here = replace(options, space=None)  # only the head can read it
+    here.to_config(get_dataset(options.dataset).space)
+    submit_search(options, verbose=verbose, wait=wait)
 
 
 def _run(options: SearchOptions, config: SearchConfig, as_json: bool, verbose: bool) -> None:

@@ -66,7 +66,7 @@ def _look(spec: BenchSpec) -> Look:
         storage_path=spec.storage_path,
         folder=spec.model_dir.parent.absolute(),
         cache=spec.cache.absolute(),
-        token_name=f".nodes/{uuid.uuid4().hex}",
+        token_name=f".nodes-{uuid.uuid4().hex}",
         token=uuid.uuid4().bytes,
         dataset=spec.dataset if spec.user_data is None else None,
         data_root=spec.data_root,

@@ -142,7 +142,8 @@ def test_help_tells_the_settings_defaults() -> None:
 
 def test_the_printed_command_is_read_back_as_the_same_options() -> None:
     params = read_back(EVERYTHING.command())
-    assert params.pop("as_json") is params.pop("verbose") is False
+    assert params.pop("as_json") is params.pop("verbose") is params.pop("submit") is False
+    assert params.pop("wait") is True
     params["fix"] = tuple(params["fix"])
     for path in ("checkpoint", "data_root", "out"):
         params[path] = Path(params[path])

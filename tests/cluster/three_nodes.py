@@ -25,7 +25,7 @@ def free_port() -> int:
 def main(temp_dir: str, folder: Path) -> None:
     # it notes the address there whatever the temp_dir is, and does not make the folder
     os.makedirs(get_default_ray_temp_dir(), exist_ok=True)
-    port = free_port()
+    port, agent_port = free_port(), free_port()
     nodes = [
         {
             "num_cpus": 1,
@@ -41,6 +41,7 @@ def main(temp_dir: str, folder: Path) -> None:
             "include_dashboard": True,
             "dashboard_host": "127.0.0.2",
             "dashboard_port": port,
+            "dashboard_agent_listen_port": agent_port,  # it takes the jobs
             "temp_dir": temp_dir,
         },
     )
