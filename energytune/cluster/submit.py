@@ -24,6 +24,8 @@ __all__ = ["SubmittedJob", "jobs_address", "package_copy", "submit"]
 _ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 _POLL_S, _POLL_S_PER_BYTE = 1.0, 1e-6
 _SILENCE_S = 60.0
+_TALKATIVE = ("ray", "ray.dashboard.modules.dashboard_sdk")
+"""Loggers that tell of each upload."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,10 @@ def submit(address: str, words: Sequence[str], metadata: dict[str, str]) -> Subm
     port = parts.port or (443 if parts.scheme == "https" else 80)
     knock(f"{parts.hostname}:{port}", _unreachable)
     entrypoint = shlex.join(["python", "-u", "-m", "energytune.cli.main", *words])
-    logging.getLogger("ray").setLevel(logging.ERROR)  # else it tells of each upload
     try:
         client = JobSubmissionClient(address)
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.ERROR)
         with package_copy() as package:
             job_id = client.submit_job(
                 entrypoint=entrypoint,

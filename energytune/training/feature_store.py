@@ -74,12 +74,15 @@ class FeatureStore:
     def find(self, key: str, n_views: int, n_samples: int) -> StoredFeatures | None:
         """Returns the whole entry of ``key`` with so many stored views and samples, or None.
 
-        Reading it marks it as used.
+        Reading it marks it as used. Other nodes are offered it.
         """
         try:
-            return self._open(key, n_views, n_samples, verify=True)
+            stored = self._open(key, n_views, n_samples, verify=True)
         except DamagedEntry:
             return None
+        if stored is not None and self._shared:
+            self._shared.offer(key, self._root / key)
+        return stored
 
     def get(
         self,

@@ -64,6 +64,8 @@ def pretrain_embedded(
     name = f"{backbone}-{key}.safetensors"
     path = cache / "backbones" / name
     if path.exists() or sharing.fetch(f"backbones/{name}", path):
+        if sharing.lacks(f"backbones/{name}"):  # it is older than the storage
+            sharing.put(f"backbones/{name}", path)
         return path
 
     config, task = source.config, source.task

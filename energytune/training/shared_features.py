@@ -49,6 +49,11 @@ class SharedFeatures:
         for name in (DATA_NAME, META_NAME):
             self._sharing.put(f"{_FOLDER}/{key}/{name}", folder / name)
 
+    def offer(self, key: str, folder: Path) -> None:
+        """Shares a whole entry that the storage lacks: it may be older than the storage."""
+        if self._sharing.lacks(f"{_FOLDER}/{key}/{META_NAME}"):
+            self.share(key, folder)
+
     @contextmanager
     def lease(self, key: str) -> Iterator[None]:
         """Waits until no other node builds the entry, and keeps others from it meanwhile.

@@ -43,6 +43,15 @@ class Sharing:
         except OutputError as error:
             _LOG.warning("%s is not shared, other nodes make their own. %s", name, error)
 
+    def lacks(self, name: str) -> bool:
+        """Returns whether it would help others to share ``name``."""
+        if self.storage is None:
+            return False
+        try:
+            return not self.storage.exists(name)
+        except OutputError:
+            return False
+
 
 NOT_SHARED = Sharing()
 """Of one node, or of nodes that see one file system."""

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from ray._common.utils import get_default_ray_temp_dir
+from ray._private.utils import write_ray_address
 from ray.cluster_utils import Cluster
 
 
@@ -47,6 +48,8 @@ def main(temp_dir: str, folder: Path) -> None:
     )
     for node in nodes[1:]:
         cluster.add_node(**node)
+    # As `ray start` does; else a job may join whatever else runs on this machine.
+    write_ray_address(cluster.address, temp_dir)
     told = {"address": cluster.address, "dashboard": f"http://127.0.0.2:{port}"}
     sys.stdout.write(json.dumps(told) + "\n")
     sys.stdout.flush()

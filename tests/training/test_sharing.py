@@ -59,6 +59,17 @@ def test_features_are_built_by_one_node_and_taken_by_the_next(
     assert second.n_calls == 0
 
 
+def test_what_is_older_than_the_storage_is_offered(storage: SharedStorage, tmp_path: Path) -> None:
+    writer = Writer()
+    built = get(FeatureStore(tmp_path / "a"), writer)
+    assert storage.names() == []
+    assert FeatureStore(tmp_path / "a", shared=storage).find(KEY, 1, 6) is not None
+    assert np.array_equal(get(FeatureStore(tmp_path / "b", shared=storage), writer), built)
+    assert writer.n_calls == 1
+    own = pretrain_embedded("digits", "digits-mlp", cache_dir(), sharing=Sharing(storage))
+    assert storage.get_bytes(f"backbones/{own.name}") == own.read_bytes()
+
+
 @pytest.mark.parametrize("name", ["features.npy", "meta.json"])
 def test_damaged_shared_features_are_built_again_and_shared_again(
     storage: SharedStorage, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
