@@ -13,7 +13,7 @@ from energytune.cluster.local import RayCluster
 from energytune.cluster.nodes import alive_nodes
 from energytune.progress import Progress
 
-__all__ = ["Waiting", "describe_wait"]
+__all__ = ["Waiting", "describe_wait", "situation"]
 
 _AFTER_S = 10.0
 _LOOK_S = 0.5
@@ -63,7 +63,7 @@ class Waiting:
         self._since = now if self._since is None else self._since
         if not self._is_told and now - self._since >= self._after_s:
             self._is_told = True
-            self._progress.note(self._situation())
+            self._progress.note(situation(self._cluster))
             self._told.enter_context(self._progress.stage("waiting for resources", None))
 
     def close(self) -> None:
@@ -71,14 +71,15 @@ class Waiting:
         self._since, self._is_told = None, False
         self._told.close()
 
-    def _situation(self) -> str:
-        cluster = self._cluster
-        wanted = {"CPU": float(cluster.config.cpus_per_trial)}
-        if cluster.gpus_per_trial:
-            wanted["GPU"] = cluster.gpus_per_trial
-        free: dict[str, dict[str, float]] = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
-        nodes = [(node.address, node.resources, free.get(node.id, {})) for node in alive_nodes()]
-        return describe_wait(wanted, nodes)
+
+def situation(cluster: RayCluster) -> str:
+    """Returns one line on what a job of ``cluster`` waits for now."""
+    wanted = {"CPU": float(cluster.config.cpus_per_trial)}
+    if cluster.gpus_per_trial:
+        wanted["GPU"] = cluster.gpus_per_trial
+    free: dict[str, dict[str, float]] = ray._private.state.available_resources_per_node()  # type: ignore[no-untyped-call]
+    nodes = [(node.address, node.resources, free.get(node.id, {})) for node in alive_nodes()]
+    return describe_wait(wanted, nodes)
 
 
 def describe_wait(

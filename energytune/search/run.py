@@ -30,13 +30,15 @@ from energytune.search.confirmation import Confirmation, bring_model, confirm_se
 from energytune.search.folder import RunFolder
 from energytune.search.nodes import check_nodes
 from energytune.search.outcome import check_outcome, has_complete
-from energytune.search.prepare import bench_spec, has_all_files, sampler_of
+from energytune.search.prepare import bench_spec, has_all_files, map_grid, sampler_of
+from energytune.search.prepare_far import lacks_gpu, prepare_far
 from energytune.search.records_log import RecordsLog
 from energytune.search.report_write import SearchReport
 from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
+from energytune.trial.energy_map import MapCurve
 from energytune.trial.model_files import ModelFiles
 from energytune.trial.paused_state import drop_states
 from energytune.trial.run import make_run_job
@@ -94,6 +96,7 @@ class _Search:
         self.log = RecordsLog(self.folder.records)
         self.observers = list(observers)
         self.repeats: BaselineRepeats | None = None
+        self.curves: list[MapCurve] | None = None
         self.models = ModelFiles(self.folder.models)
         self.confirmation = Confirmation(config, self.log, self.models)
 
@@ -123,7 +126,9 @@ class _Search:
             )
             watchers = self.observers
             self.observers = [self.log, tracked.observer, *watchers]
-            sampler, curves = sampler_of(self.config, self.folder, bench, self.clock, self.progress)
+            sampler, curves = sampler_of(
+                self.config, self.folder, bench, self.clock, self.progress, self.curves
+            )
             self.report = SearchReport(self.folder, self.progress)
             self.report.begin(self.config, bench, curves, user_module=self.module is not None)
             source = self._source(cluster, sampler, bench)
@@ -168,11 +173,23 @@ class _Search:
             search_id=self.folder.search_id,
         )
         check_nodes(cluster, spec, self.progress)
-        placed = Bench(spec, bench.splits, bench.backbone)
+        self.trial_spec = spec
         searched = self.config.space.reinit_depth
         depths = {*range(searched.low, searched.high + 1)}
         if self.config.sampler == "energy":
             depths.add(0)  # for its map
+        if lacks_gpu(spec):
+            grid = map_grid(self.config.space, self.config.seed)
+            with self.clock.stage("features"):
+                self.curves = prepare_far(
+                    cluster,
+                    spec,
+                    sorted(depths),
+                    grid if self.config.sampler == "energy" else None,
+                    self.progress,
+                )
+            return Bench(replace(spec, use_gpu=False), bench.splits, bench.backbone)
+        placed = Bench(spec, bench.splits, bench.backbone)
         with self.clock.stage("features"):
             placed.prepare(sorted(depths), self.progress)
         return placed
@@ -244,7 +261,7 @@ class _Search:
             run_jobs(
                 cluster,
                 chain,
-                partial(make_run_job, replace(bench.spec, pause_epochs=source.pause_epochs)),
+                partial(make_run_job, replace(self.trial_spec, pause_epochs=source.pause_epochs)),
                 flush_epochs=source.reported_epochs,
                 should_stop=lambda: self.budget.is_over() and not has_complete(source.records),
                 progress=self.progress,

@@ -41,7 +41,7 @@ from energytune.trial.records import (
     TestResult,
 )
 
-__all__ = ["make_run_job", "run_trial"]
+__all__ = ["make_run_job", "on_this_node", "run_trial"]
 
 
 def make_run_job(spec: BenchSpec) -> RunJob:
@@ -50,10 +50,15 @@ def make_run_job(spec: BenchSpec) -> RunJob:
     The process takes over the search's cache folder, whatever its own environment says; where
     there is a shared storage, it keeps its own.
     """
+    return partial(run_trial, on_this_node(spec).build())
+
+
+def on_this_node(spec: BenchSpec) -> BenchSpec:
+    """Returns the description for this process, and makes its cache this process's own."""
     if spec.storage_path is not None:
         spec = replace(spec, cache=cache_dir().absolute())
     os.environ["ENERGYTUNE_CACHE"] = str(spec.cache)
-    return partial(run_trial, spec.build())
+    return spec
 
 
 def run_trial(bench: Bench, job: Job) -> Generator[Event, None, None]:

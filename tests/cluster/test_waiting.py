@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +12,10 @@ import pytest
 import ray
 from cluster_fakes import RecordingSource, job_factory
 
-from energytune.cluster import RayCluster, run_jobs
+from energytune.cluster import RayCluster, run_jobs, run_once
+from energytune.cluster import waiting as module
 from energytune.cluster.waiting import Waiting, describe_wait
+from energytune.errors import ConfigError, ResourceError
 from energytune.progress import Advance
 
 
@@ -46,7 +50,7 @@ def waiting(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A watch that looks at a clock and at a situation of the test's own."""
     told, now = Told(), [0.0]
     watch = Waiting(None, told, clock=lambda: now[0])  # type: ignore[arg-type]
-    monkeypatch.setattr(watch, "_situation", lambda: f"waits at {now[0]:g}")
+    monkeypatch.setattr(module, "situation", lambda cluster: f"waits at {now[0]:g}")
 
     def at(second: float, state: Any) -> list[str]:
         now[0] = second
@@ -128,3 +132,29 @@ def test_jobs_start_when_others_let_go_of_the_resources(
     assert note.startswith("no trial can start: each needs 1 CPU on one node")
     assert note.endswith(" 0 of 2 CPU")
     assert stages == ["waiting for resources ...", "waiting for resources: done"]
+
+
+@pytest.mark.integration
+def test_a_function_runs_once_in_a_worker_with_a_jobs_resources(
+    cluster_of_two: RayCluster,
+) -> None:
+    here, told = os.getpid(), Told()
+
+    def work() -> tuple[bool, str]:
+        assigned = ray.get_runtime_context().get_assigned_resources()
+        return os.getpid() != here, str(assigned["CPU"])
+
+    assert run_once(cluster_of_two, work, "preparing", told) == (True, "1.0")
+    assert told.lines == ["preparing ...", "preparing: done"]
+
+    def fail() -> None:
+        raise ConfigError("no such thing")
+
+    with pytest.raises(ConfigError, match=r"^no such thing$"):
+        run_once(cluster_of_two, fail, "preparing", told)
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(ResourceError, match="worker that prepared the search was lost"):
+        run_once(cluster_of_two, die, "preparing", told)
