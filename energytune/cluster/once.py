@@ -40,6 +40,10 @@ def run_once(
     wanted: dict[str, float] = {"CPU": cluster.config.cpus_per_trial}
     if cluster.gpus_per_trial:
         wanted["GPU"] = cluster.gpus_per_trial
+
+    def call() -> _Result:  # Ray takes no partial
+        return function()
+
     group = placement_group([wanted])
     try:
         if not group.wait(_TOLD_AFTER_S):
@@ -47,7 +51,7 @@ def run_once(
             with progress.stage("waiting for resources", None):
                 while not group.wait(_LOOK_S):
                     pass
-        task = ray.remote(max_retries=1)(function).options(
+        task = ray.remote(max_retries=1)(call).options(
             num_cpus=wanted["CPU"],
             num_gpus=wanted.get("GPU", 0),
             scheduling_strategy=PlacementGroupSchedulingStrategy(group),
