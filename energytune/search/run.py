@@ -36,6 +36,7 @@ from energytune.search.records_log import RecordsLog
 from energytune.search.report_write import SearchReport
 from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
+from energytune.storage import SharedStorage
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
 from energytune.trial.energy_map import MapCurve
@@ -109,6 +110,8 @@ class _Search:
             gpus_per_trial=self.config.gpus_per_trial,
             storage_dir=self.folder.ray,
         )
+        if self.config.storage_path is not None:  # told before anything takes long
+            SharedStorage(self.config.storage_path).check()
         check_resources(cluster_config)
         cluster = RayCluster(cluster_config)
         with ExitStack() as stack:

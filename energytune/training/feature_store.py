@@ -34,6 +34,7 @@ from energytune.training.feature_entry import (
     read_entry,
     write_meta,
 )
+from energytune.training.feature_folders import remove_entry, sync_folder
 from energytune.training.shared_features import SharedFeatures
 
 __all__ = ["BUILDING_SUFFIX", "LEASE_SUFFIX", "FeatureStore"]
@@ -272,7 +273,7 @@ class FeatureStore:
 
     def _publish(self, partial: Path, key: str, n_views: int, n_samples: int) -> None:
         """Renames a built folder into place; another process's whole entry stays."""
-        _sync_folder(partial)
+        sync_folder(partial)
         for _ in range(3):
             try:
                 os.rename(partial, self._root / key)
@@ -280,7 +281,7 @@ class FeatureStore:
                 if error.errno not in _OCCUPIED:
                     raise
             else:
-                _sync_folder(self._root)
+                sync_folder(self._root)
                 return
             try:
                 if self._open(key, n_views, n_samples, verify=True) is not None:
@@ -296,7 +297,7 @@ class FeatureStore:
             os.rename(self._root / key, aside)
         except FileNotFoundError:
             return
-        _remove(aside)
+        remove_entry(aside)
 
     @contextmanager
     def _partial(self, key: str) -> Iterator[Path]:
@@ -322,19 +323,4 @@ class FeatureStore:
     def _sweep(self, key: str) -> None:
         """Removes what builders of ``key`` that were killed have left."""
         for path in self._root.glob(f"{key}.*{BUILDING_SUFFIX}"):
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            remove_entry(path)

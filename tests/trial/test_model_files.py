@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import logging
+import pickle
+from functools import partial
 from pathlib import Path
 
 import pytest
+import ray.cloudpickle
 
 from energytune.errors import OutputError
 from energytune.storage import SharedStorage
@@ -82,7 +85,10 @@ def test_a_node_that_sees_no_folder_of_the_driver_trains_and_another_tests(
     told = tmp_path / "not-here" / "models"
     spec = make_spec(cache=tmp_path / "not-here" / "cache", model_dir=told, storage_path=url)
     monkeypatch.setenv("ENERGYTUNE_CACHE", str(tmp_path / "node-a"))
-    *_, finished = make_run_job(spec)(make_job(role="confirm"))
+    assert len(ray.cloudpickle.dumps(partial(make_run_job, spec))) < 10_000
+    events = [*make_run_job(spec)(make_job(role="confirm"))]
+    assert sum(len(pickle.dumps(event)) for event in events) < 20_000
+    finished = events[-1]
     assert isinstance(finished, Finished)
     name = Path(finished.model_path or "").name
     assert finished.model_path == str(told / name)
@@ -94,5 +100,6 @@ def test_a_node_that_sees_no_folder_of_the_driver_trains_and_another_tests(
     (tested,) = run_job(make_job(role="test"))
     assert isinstance(tested, Tested)
     assert len(tested.test.correct) == 597
+    assert len(pickle.dumps(tested)) < 20_000
     assert [path for path in (tmp_path / "node-b").rglob("searches/**/*") if path.is_file()] == []
     assert list((tmp_path / "node-b" / "features").glob("*/features.npy")) == []
