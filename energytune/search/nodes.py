@@ -86,9 +86,9 @@ def _question(look: Look) -> Callable[[], dict[str, Any]]:
 
         here = {"python": platform.python_version()}
         try:
-            import energytune
+            from energytune import __version__ as energytune_version
 
-            here["energytune"] = energytune.__version__
+            here["energytune"] = energytune_version
         except Exception as error:
             here["energytune"] = f"none ({type(error).__name__}: {error})"
         try:

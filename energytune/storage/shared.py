@@ -7,35 +7,27 @@ reader never sees half a file.
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energytune.errors import ConfigError, EnergyTuneError, OutputError
 from energytune.paths import atomic_file
+from energytune.storage.opened import first_line, open_url, redact_url
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = ["SharedStorage", "redact_url"]
+__all__ = ["SharedStorage"]
 
 _PART_SUFFIX = ".part"
 _CHUNK_BYTES = 1 << 22
 _OBJECT_STORES = ("s3", "gcs", "abfs")
 """They show an object only when all of it is there, so nothing has to be renamed."""
-_SECRET = re.compile(r"([?&][^=&#\s]*(?:secret|token|password|key|sig)[^=&#\s]*=)[^&#\s]*")
 _LOCAL_ADVICE = "Free some space, or choose another folder."
-
-
-def redact_url(text: str) -> str:
-    """Returns a URL, or a message with one, without user, password and secret parameters."""
-    hidden = re.sub(r"://[^\s'\"]*@", "://***@", text)
-    return _SECRET.sub(r"\1***", hidden)
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class SharedStorage:
     url: str
 
     def __post_init__(self) -> None:
-        _open(self.url)
+        open_url(self.url)
 
     def __str__(self) -> str:
         """Returns the URL without user and password."""
@@ -150,8 +142,8 @@ class SharedStorage:
         from pyarrow.fs import FileSelector, FileType
 
         folder = prefix.rpartition("/")[0]
-        fs, base = self._at(folder) if folder else _open(self.url)
-        root = _open(self.url)[1]
+        fs, base = self._at(folder) if folder else open_url(self.url)
+        root = open_url(self.url)[1]
         with self._told("read"):
             found = fs.get_file_info(FileSelector(base, recursive=True, allow_not_found=True))
         names = (
@@ -222,7 +214,7 @@ class SharedStorage:
                 f"A name in shared storage is made of parts joined by '/', none of them empty, "
                 f"'.' or '..'; got {name!r}."
             )
-        fs, root = _open(self.url)
+        fs, root = open_url(self.url)
         return fs, f"{root}/{name}"
 
     @contextmanager
@@ -237,7 +229,7 @@ class SharedStorage:
 
     def _failed(self, done: str, error: Exception) -> OutputError:
         return OutputError(
-            f"The shared storage {self} can't be {done}: {_first_line(error)}. {_ADVICE}"
+            f"The shared storage {self} can't be {done}: {first_line(error)}. {_ADVICE}"
         )
 
 
@@ -245,61 +237,6 @@ _ADVICE = (
     "Check that the folder or bucket is there, that this machine reaches it and that its "
     "credentials allow it, or choose another --storage-path."
 )
-
-
-@lru_cache(maxsize=32)
-def _open(url: str) -> tuple[FileSystem, str]:
-    """Returns the file system of ``url`` and the path in it, without a slash at its end."""
-    import pyarrow as pa
-    from pyarrow import fs
-
-    if url.startswith("/") and url.strip("/"):
-        return fs.LocalFileSystem(), url.rstrip("/")
-    if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", url):
-        raise ConfigError(
-            f"storage_path must be an absolute path or a URL such as s3://bucket/folder, got "
-            f"{redact_url(url)!r}."
-        )
-    try:
-        system, path = fs.FileSystem.from_uri(url)
-    except pa.ArrowInvalid as error:
-        if "nrecognized filesystem type" not in str(error):
-            raise _unusable(url, error) from None
-        system, path = _open_by_fsspec(url)
-    except (OSError, NotImplementedError) as error:
-        raise _unusable(url, error) from None
-    if not path.strip("/"):
-        raise ConfigError(
-            f"storage_path must name a folder, not the root of a store, got {redact_url(url)!r}."
-        )
-    return system, str(path).rstrip("/")
-
-
-def _open_by_fsspec(url: str) -> tuple[FileSystem, str]:
-    import fsspec
-    from pyarrow.fs import FSSpecHandler, PyFileSystem
-
-    open_url: Callable[[str], tuple[Any, str]] = fsspec.core.url_to_fs
-    try:
-        system, path = open_url(url)
-    except Exception as error:  # a driver may raise anything
-        raise _unusable(url, error) from None
-    return PyFileSystem(FSSpecHandler(system)), path
-
-
-def _unusable(url: str, error: Exception) -> ConfigError:
-    scheme = url.partition("://")[0]
-    return ConfigError(
-        f"storage_path = {redact_url(url)!r} can't be used: {_first_line(error)}. Check the URL, "
-        f"install fsspec's driver for {scheme}:// on every node, or name a folder that all nodes "
-        "mount."
-    )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    text = redact_url(lines[0]) if lines else ""
-    return f"{type(error).__name__}: {text}".rstrip(".: ")
 
 
 def _chunks(source: Any, failed: Callable[[Exception], OutputError]) -> Iterator[bytes]:
