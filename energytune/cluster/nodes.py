@@ -46,13 +46,13 @@ def alive_nodes() -> list[Node]:
 
 
 def ask_nodes(
-    nodes: Sequence[Node], question: Callable[[], Any], timeout_s: float
+    nodes: Sequence[Node], question: Callable[[str], Any], timeout_s: float
 ) -> list[tuple[Any, str]]:
     """Runs a function once on each node, busy or not, all at the same time.
 
     Args:
         nodes: Where.
-        question: Is pickled; one that is defined inside a function runs also where this package
+        question: Called with the node's id. Is pickled; one that is defined inside a function runs also where this package
             is not installed.
         timeout_s: Seconds, > 0, after which a node counts as silent.
 
@@ -63,7 +63,7 @@ def ask_nodes(
     asked = [
         task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
-        ).remote()
+        ).remote(node.id)
         for node in nodes
     ]
     ready, late = ray.wait(asked, num_returns=len(asked), timeout=timeout_s) if asked else ([], [])

@@ -74,15 +74,13 @@ def _look(spec: BenchSpec) -> Look:
     )
 
 
-def _question(look: Look) -> Callable[[], dict[str, Any]]:
+def _question(look: Look) -> Callable[[str], dict[str, Any]]:
     """Returns what is run on a node; it must run where this package is missing, or is another."""
     wanted, asked = _versions(), asdict(look)
 
-    def ask() -> dict[str, Any]:
+    def ask(node_id: str) -> dict[str, Any]:
         import platform
         from importlib.metadata import PackageNotFoundError, version
-
-        import ray
 
         here = {"python": platform.python_version()}
         try:
@@ -99,7 +97,6 @@ def _question(look: Look) -> Callable[[], dict[str, Any]]:
             return {"versions": here, "problems": []}
         from energytune.search.node_look import Look, look_around
 
-        node_id = ray.get_runtime_context().get_node_id()
         return {"versions": here, "problems": look_around(Look(**asked), node_id)}
 
     return ask
