@@ -52,8 +52,8 @@ def ask_nodes(
 
     Args:
         nodes: Where.
-        question: Called with the node's id. Is pickled; one that is defined inside a function runs also where this package
-            is not installed.
+        question: Called with the node's id. It is pickled; one that is defined inside a function
+            runs also where this package is not installed.
         timeout_s: Seconds, > 0, after which a node counts as silent.
 
     Returns:
