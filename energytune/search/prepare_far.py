@@ -13,7 +13,7 @@ from energytune.config import ProbeGrid
 from energytune.progress import Progress
 from energytune.trial.bench import BenchSpec
 from energytune.trial.energy_map import MapCurve, build_energy_map
-from energytune.trial.run import on_this_node
+from energytune.trial.run import build_here
 
 __all__ = ["lacks_gpu", "prepare_far"]
 
@@ -52,6 +52,6 @@ def prepare_far(
 
 
 def _prepare(spec: BenchSpec, depths: Sequence[int], grid: ProbeGrid | None) -> list[MapCurve]:
-    bench = on_this_node(spec).build()
+    bench = build_here(spec)
     bench.prepare(depths)
     return build_energy_map(bench, grid) if grid is not None else []

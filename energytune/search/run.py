@@ -174,6 +174,7 @@ class _Search:
             bench.spec,
             use_gpu=cluster.gpus_per_trial > 0,
             search_id=self.folder.search_id,
+            content=(bench.splits.fingerprint, bench.backbone.weights_sha256),
         )
         check_nodes(cluster, spec, self.progress)
         self.trial_spec = spec

@@ -68,6 +68,8 @@ class BenchSpec:
         storage_path: Shared storage, through which nodes with caches of their own hand one another
             features, snapshots and models; None if all see ``cache`` and ``model_dir``.
         search_id: The search's identity there.
+        content: Fingerprint of the data and hash of the backbone's weights that every process
+            must find; None for the first, which says what they are.
         pause_epochs: Finetuning epochs at which the state of a trial that is stopped there is
             kept, so that it can go on; empty if no trial is ever paused.
     """
@@ -90,6 +92,7 @@ class BenchSpec:
     image_size: int | None = None
     storage_path: str | None = None
     search_id: str = ""
+    content: tuple[str, str] | None = None
     pause_epochs: frozenset[int] = frozenset()
 
     @property

@@ -7,6 +7,7 @@ takes the events decides whether the trial goes on: closing the generator prunes
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from time import perf_counter
 import torch
 from safetensors.torch import load_file, save
 
-from energytune.errors import TrialFailure
+from energytune.errors import DataError, TrialFailure
 from energytune.models import TaskModel
 from energytune.paths import atomic_file, cache_dir
 from energytune.science.adaptation import streamed_adaptation
@@ -41,7 +42,7 @@ from energytune.trial.records import (
     TestResult,
 )
 
-__all__ = ["make_run_job", "on_this_node", "run_trial"]
+__all__ = ["build_here", "make_run_job", "run_trial"]
 
 
 def make_run_job(spec: BenchSpec) -> RunJob:
@@ -50,10 +51,30 @@ def make_run_job(spec: BenchSpec) -> RunJob:
     The process takes over the search's cache folder, whatever its own environment says; where
     there is a shared storage, it keeps its own.
     """
-    return partial(run_trial, on_this_node(spec).build())
+    return partial(run_trial, build_here(spec))
 
 
-def on_this_node(spec: BenchSpec) -> BenchSpec:
+def build_here(spec: BenchSpec) -> Bench:
+    """Builds the bench in a process that the search has started, perhaps on another node.
+
+    Raises:
+        DataError: Data or weights are others than those of the search.
+    """
+    bench = _on_this_node(spec).build()
+    if spec.content is None:
+        return bench
+    found = (bench.splits.fingerprint, bench.backbone.weights_sha256)
+    for what, here, wanted in zip(("data", "backbone's weights"), found, spec.content, strict=True):
+        if here != wanted and (what != "data" or spec.user_data is None):  # those travel with it
+            raise DataError(
+                f"The {what} on {socket.gethostname()} are others than where the search was "
+                f"started (sha256 {here[:12]} instead of {wanted[:12]}). Copy them there, or share "
+                "them with --storage-path."
+            )
+    return bench
+
+
+def _on_this_node(spec: BenchSpec) -> BenchSpec:
     """Returns the description for this process, and makes its cache this process's own."""
     if spec.storage_path is not None:
         spec = replace(spec, cache=cache_dir().absolute())

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import logging
 import pickle
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import ray.cloudpickle
 
-from energytune.errors import OutputError
+from energytune.errors import DataError, OutputError
 from energytune.storage import SharedStorage
 from energytune.trial import Finished, Tested
 from energytune.trial.model_files import ModelFiles
-from energytune.trial.run import make_run_job
+from energytune.trial.run import build_here, make_run_job
 
 NAME = "c000-s1000.safetensors"
 
@@ -75,6 +76,19 @@ def test_a_model_that_can_not_be_handed_on_is_an_error_and_one_to_delete_is_none
     with caplog.at_level(logging.WARNING, "energytune"):
         files.delete(NAME)
     assert not files.path(NAME).exists()
+
+
+def test_other_data_or_weights_than_the_searchs_are_refused(
+    make_spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec()
+    bench = spec.build()
+    ours = (bench.splits.fingerprint, bench.backbone.weights_sha256)
+    monkeypatch.setenv("ENERGYTUNE_CACHE", "")
+    assert build_here(replace(spec, content=ours)).splits.fingerprint == ours[0]
+    for content, what in ((("0" * 64, ours[1]), "data"), ((ours[0], "0" * 64), "backbone's weig")):
+        with pytest.raises(DataError, match=rf"The {what}.* instead of 000000000000\). Copy"):
+            build_here(replace(spec, content=content))
 
 
 def test_a_node_that_sees_no_folder_of_the_driver_trains_and_another_tests(
