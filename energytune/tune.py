@@ -54,6 +54,7 @@ def tune(
     tracking_uri: str | None = None,
     storage: str | None = None,
     ray_address: str | None = None,
+    storage_path: str | None = None,
     loader_workers: int | None = None,
     cache_budget: str | None = None,
     observers: Sequence[Observer] = (),
@@ -102,6 +103,8 @@ def tune(
         tracking_uri: MLflow tracking server; None is SQLite in the run folder.
         storage: Optuna storage URL; None is a journal file in the run folder.
         ray_address: Ray cluster to join.
+        storage_path: What the nodes of a cluster share, an absolute path or a URL such as
+            ``s3://bucket/folder``; None if they see the same files.
         loader_workers: Processes that load images for one trial.
         cache_budget: Room for cached features on disk, ``"20GB"``; None is a quarter of what is
             free.
@@ -152,6 +155,7 @@ def tune(
         tracking_uri=tracking_uri,
         storage=storage,
         ray_address=ray_address,
+        storage_path=storage_path,
         loader_workers=loader_workers,
         cache_budget=cache_budget,
     )

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "energytune"
 FLOORS = (
     {"errors"},
     {"checks", "paths", "progress", "seeds"},
+    {"storage"},
     {"config", "tasks"},
     {"science", "data", "models"},
     {"training", "serving"},
@@ -44,6 +45,8 @@ ROOMS_OF_SERVICE = {
     "typer": {"cli"},
     "yaml": {"config"},
     "jinja2": {"report"},
+    "pyarrow": {"storage"},
+    "fsspec": {"storage"},
 }
 """Where each service may be imported, at the top of a file or inside a function."""
 
@@ -165,6 +168,7 @@ def test_imports_point_down_and_services_stay_in_their_rooms(path: Path) -> None
             "energytune.search.probe_map.probe",
             "energytune.search.result.TuneResult",
             "energytune.tracking.load.load_champion",
+            "energytune.tune.resume",
             "energytune.tune.tune",
         }
         return

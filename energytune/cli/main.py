@@ -117,3 +117,7 @@ app.add_typer(champion_app, name="champion")
 def main() -> None:
     """Runs the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -63,6 +63,7 @@ class SearchOptions:
         tracking_uri: ``--tracking-uri``.
         storage: ``--storage``.
         ray_address: ``--ray-address``.
+        storage_path: ``--storage-path``.
         cache_budget: ``--cache-budget``.
     """
 
@@ -99,6 +100,7 @@ class SearchOptions:
     tracking_uri: str | None = None
     storage: str | None = None
     ray_address: str | None = None
+    storage_path: str | None = None
     cache_budget: str | None = None
 
     def to_config(self, default_space: str) -> SearchConfig:
@@ -146,6 +148,7 @@ class SearchOptions:
             "tracking_uri": self.tracking_uri,
             "storage": self.storage,
             "ray_address": self.ray_address,
+            "storage_path": self.storage_path,
             "cache_budget": self.cache_budget,
         }
         data = {name: value for name, value in given.items() if value is not None}
@@ -273,6 +276,7 @@ _COMMAND_ORDER = (
     "gpus_per_trial",
     "precision",
     "ray_address",
+    "storage_path",
     "cache_budget",
     "storage",
     "tracking_uri",

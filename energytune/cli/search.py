@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from energytune.cli.options import SearchOptions
 from energytune.cli.run import run_and_tell
+from energytune.errors import ConfigError
 
 __all__ = ["search"]
 
@@ -150,6 +152,26 @@ def search(
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join. Default: one on this machine.")
     ] = None,
+    storage_path: Annotated[
+        str | None,
+        typer.Option(
+            help="What the nodes of a cluster share: a folder that all mount, or a URL such as "
+            "s3://bucket/folder. Default: they see the same files.",
+            metavar="PATH|URL",
+        ),
+    ] = None,
+    submit: Annotated[
+        bool,
+        typer.Option(
+            "--submit",
+            help="Hand the search to a cluster as a job; --ray-address is its Jobs API, "
+            "http://HEAD:8265.",
+        ),
+    ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait/--no-wait", help="Follow a submitted search. Ctrl-C lets it go on."),
+    ] = True,
     cache_budget: Annotated[
         str | None,
         typer.Option(
@@ -201,9 +223,30 @@ def search(
         tracking_uri=tracking_uri,
         storage=storage,
         ray_address=ray_address,
+        storage_path=storage_path,
         cache_budget=cache_budget,
     )
     from energytune.data import get_dataset
 
+    if submit:
+        _submit(options, as_json, verbose, wait)
+        return
     config = options.to_config(get_dataset(dataset).space)
     run_and_tell("search", options, config, as_json=as_json, verbose=verbose)
+
+
+def _submit(options: SearchOptions, as_json: bool, verbose: bool, wait: bool) -> None:
+    from energytune.cli.submit import cluster_words, submit_search
+    from energytune.data import get_dataset
+
+    if as_json:
+        raise ConfigError(
+            "--json is not for --submit: a job's output and messages come as one text. The "
+            "search's folder holds all of it."
+        )
+    cluster_words(options)  # what is wrong with paths comes first
+    here = options
+    if options.space is not None and Path(options.space).is_absolute():
+        here = replace(options, space=None)  # only the head can read it
+    here.to_config(get_dataset(options.dataset).space)
+    submit_search(options, verbose=verbose, wait=wait)

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +17,7 @@ import ray
 
 from energytune.cluster.config import ClusterConfig
 from energytune.cluster.environment import environment
+from energytune.cluster.nodes import Node, alive_nodes
 from energytune.cluster.resources import (
     available_cpus,
     check_resources,
@@ -79,6 +81,14 @@ class RayCluster:
         """Ends the private Ray, or leaves the one that was joined."""
         self._undo.close()
 
+    def other_nodes(self) -> list[Node]:
+        """Returns the nodes with room for a job on which this process does not run."""
+        return [node for node in alive_nodes() if not node.is_own and self._slots([node])]
+
+    def _slots(self, nodes: Iterable[Node]) -> int:
+        resources = [node.resources for node in nodes]
+        return slots_on(resources, self.config.cpus_per_trial, self.gpus_per_trial)
+
     def _start(self, undo: contextlib.ExitStack) -> None:
         """Starts a private Ray; more CPUs than there are if the concurrency asks for it."""
         config = self.config
@@ -129,16 +139,11 @@ class RayCluster:
     def _adopt(self, where: str) -> None:
         """Reads what there is and settles how many jobs run at once."""
         config = self.config
-        nodes = [
-            node["Resources"]
-            for node in ray.nodes()  # type: ignore[no-untyped-call]
-            if node["Alive"]
-        ]
         self.resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         self.gpus_per_trial = resolve_gpus(
             config.gpus_per_trial, self.resources.get("GPU", 0.0), where
         )
-        slots = slots_on(nodes, config.cpus_per_trial, self.gpus_per_trial)
+        slots = self._slots(alive_nodes())
         if slots < (config.concurrency or 1):
             raise ResourceError(
                 f"{config.concurrency or 1} trials at once with {config.cpus_per_trial} CPUs and "

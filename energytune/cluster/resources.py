@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import ray
@@ -17,6 +17,7 @@ __all__ = [
     "available_cpus",
     "check_resources",
     "count_gpus",
+    "knock",
     "resolve_gpus",
     "slots_on",
     "unreachable",
@@ -35,7 +36,7 @@ def check_resources(config: ClusterConfig) -> None:
     if ray.is_initialized():  # its resources are known and checked when it is used
         return
     if config.address is not None:
-        _knock(config.address)
+        knock(config.address)
         return
     if config.gpus_per_trial:
         resolve_gpus(config.gpus_per_trial, count_gpus(), _MACHINE)
@@ -106,8 +107,18 @@ def slots_on(nodes: Iterable[Mapping[str, float]], n_cpus: int, n_gpus: float) -
     return n_slots
 
 
-def _knock(address: str, timeout_s: float = 5.0) -> None:
-    """Raises unless somebody listens: Ray itself would try for ever, and say so aloud."""
+def knock(
+    address: str,
+    refusal: Callable[[str, Exception], ResourceError] | None = None,
+    timeout_s: float = 5.0,
+) -> None:
+    """Raises unless somebody listens: Ray itself would try for ever, and say so aloud.
+
+    Args:
+        address: ``"host:port"``, or ``"auto"``, where nothing is done.
+        refusal: Builds the error from address and cause; None is :func:`unreachable`.
+        timeout_s: Seconds after which nobody listens.
+    """
     host, _, port = address.rpartition(":")
     if address == "auto":
         return
@@ -116,7 +127,7 @@ def _knock(address: str, timeout_s: float = 5.0) -> None:
             raise ValueError("an address has the form host:port")
         socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
     except (OSError, ValueError) as failure:
-        raise unreachable(address, failure) from failure
+        raise (refusal or unreachable)(address, failure) from failure
 
 
 def unreachable(address: str, why: Exception) -> ResourceError:

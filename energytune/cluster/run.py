@@ -19,8 +19,10 @@ from energytune.cluster.ledger import JobLedger
 from energytune.cluster.local import RayCluster
 from energytune.cluster.scheduler import JobScheduler
 from energytune.cluster.searcher import JOB, JobSearcher
+from energytune.cluster.waiting import Waiting
 from energytune.cluster.worker import JobWorker, WorkerSettings
 from energytune.errors import ResourceError
+from energytune.progress import NO_PROGRESS, Progress
 from energytune.trial import JobSource, RunJob
 
 __all__ = ["run_jobs"]
@@ -34,6 +36,7 @@ def run_jobs(
     flush_epochs: frozenset[int] = frozenset(),
     min_report_s: float = 0.5,
     should_stop: Callable[[], bool] = lambda: False,
+    progress: Progress = NO_PROGRESS,
 ) -> None:
     """Runs all jobs of ``source``, several at once, in worker processes that are reused.
 
@@ -52,6 +55,7 @@ def run_jobs(
         min_report_s: Else a report is sent at the first event after so many seconds.
         should_stop: Asked about ten times a second; True ends the search. Running jobs are
             told ``"interrupted"``.
+        progress: Told what jobs wait for if none can start.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; workers have stopped, running jobs were told "interrupted".
@@ -62,17 +66,23 @@ def run_jobs(
     settings = WorkerSettings(flush_epochs, min_report_s, cluster.config.cpus_per_trial)
     trainable = tune.with_parameters(JobWorker, make_run_job=make_run_job, settings=settings)
     interrupted = threading.Event()
-    stopper = _StopWhen(lambda: interrupted.is_set() or ledger.failure is not None or should_stop())
+    scheduler, waiting = JobScheduler(ledger, cluster.concurrency), Waiting(cluster, progress)
+
+    def is_over() -> bool:
+        waiting.look(scheduler.tune_controller)
+        return interrupted.is_set() or ledger.failure is not None or should_stop()
+
     cluster.config.storage_dir.mkdir(parents=True, exist_ok=True)
     folder = tempfile.mkdtemp(prefix="ray-tune-", dir=cluster.config.storage_dir)
     try:
         with _quiet(), _interrupts(interrupted), environment(_tune_environment(cluster)):
-            _tune(cluster, trainable, ledger, stopper, folder)
+            _tune(cluster, trainable, ledger, scheduler, _StopWhen(is_over), folder)
     except Exception as failure:
         raise ResourceError(
             f"The Ray cluster stopped working: {failure}. Start the search again to continue it."
         ) from failure
     finally:
+        waiting.close()
         ledger.end_all()
         shutil.rmtree(folder, ignore_errors=True)
     if ledger.failure is not None:
@@ -82,7 +92,12 @@ def run_jobs(
 
 
 def _tune(
-    cluster: RayCluster, trainable: Any, ledger: JobLedger, stopper: Stopper, folder: str
+    cluster: RayCluster,
+    trainable: Any,
+    ledger: JobLedger,
+    scheduler: JobScheduler,
+    stopper: Stopper,
+    folder: str,
 ) -> None:
     """Lets Ray Tune run until searcher or stopper end it."""
     resources: dict[str, float] = {"CPU": cluster.config.cpus_per_trial}
@@ -92,7 +107,7 @@ def _tune(
         trainable,
         name="jobs",
         search_alg=JobSearcher(ledger),
-        scheduler=JobScheduler(ledger, cluster.concurrency),
+        scheduler=scheduler,
         stop=stopper,
         num_samples=-1,
         resources_per_trial=PlacementGroupFactory([resources]),

@@ -15,7 +15,11 @@ __all__ = ["JobScheduler"]
 
 
 class JobScheduler(FIFOScheduler):
-    """Starts trials in the order in which they were suggested; stops those it is told to."""
+    """Starts trials in the order in which they were suggested; stops those it is told to.
+
+    Attributes:
+        tune_controller: Ray Tune's, as it was last given; None before the first trial.
+    """
 
     def __init__(self, ledger: JobLedger | None, n_workers: int) -> None:
         """Keeps up to ``n_workers`` idle workers for later jobs."""
@@ -24,11 +28,13 @@ class JobScheduler(FIFOScheduler):
         self._n_workers = n_workers
         self._warm = False
         self._fresh: list[Trial] = []
+        self.tune_controller: Any = None
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Takes a new or restarted trial; Ray itself starts them in this order."""
         super().on_trial_add(tune_controller, trial)
         self._fresh.append(trial)
+        self.tune_controller = tune_controller
         if not self._warm:
             self._warm = True
             keep_workers_warm(tune_controller, trial, self._n_workers)
@@ -66,7 +72,7 @@ class JobScheduler(FIFOScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the source in the driver: it may hold locks, and Ray must never see it."""
-        return {**self.__dict__, "_ledger": None, "_fresh": []}
+        return {**self.__dict__, "_ledger": None, "_fresh": [], "tune_controller": None}
 
 
 def _loss_of(trial: Trial) -> str:

@@ -64,6 +64,8 @@ class SearchConfig(BaseModel):
         tracking_uri: MLflow tracking server; None is SQLite in the run folder.
         storage: Optuna storage URL; None is a journal file in the run folder.
         ray_address: Ray cluster to join; None starts one on this machine.
+        storage_path: Shared storage of a cluster's nodes, an absolute path or a URL such as
+            ``s3://bucket/folder``; None if they see one file system, or for one machine.
         loader_workers: Processes that load images for one trial; None chooses.
         cache_budget: Room for cached features on disk, ``"20GB"``; None is a quarter of what is
             free.
@@ -100,6 +102,7 @@ class SearchConfig(BaseModel):
     tracking_uri: str | None = None
     storage: str | None = None
     ray_address: str | None = None
+    storage_path: str | None = None
     loader_workers: int | None = Field(default=None, ge=0)
     cache_budget: str | None = None
 

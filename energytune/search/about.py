@@ -24,6 +24,7 @@ from energytune.science.noise import SeedNoise
 from energytune.search.code_version import code_tags
 from energytune.search.folder import RunFolder
 from energytune.search.result import TuneResult
+from energytune.storage import redact_url
 from energytune.training import ProbeSnapshot
 from energytune.trial import TrialRecord
 from energytune.trial.map_curve import MapCurve
@@ -44,7 +45,7 @@ __all__ = [
 
 _FORMAT = 1
 _PACKAGES = ("torch", "torchvision", "timm", "optuna", "ray", "mlflow", "numpy")
-_MAY_HOLD_PASSWORDS = ("storage", "tracking_uri", "ray_address")
+_MAY_HOLD_PASSWORDS = ("storage", "tracking_uri", "ray_address", "storage_path")
 _ADVICE = "Free some space; the search itself is kept."
 
 
@@ -225,7 +226,9 @@ def _settings(config: SearchConfig) -> dict[str, Any]:
     """Returns the settings without what may hold a password."""
     plain = config.model_dump(mode="json", exclude={"out"})
     for name in _MAY_HOLD_PASSWORDS:
-        if plain[name] is not None and "@" in plain[name]:
+        if plain[name] is not None and (
+            "@" in plain[name] or redact_url(plain[name]) != plain[name]
+        ):
             plain[name] = None
     return plain
 

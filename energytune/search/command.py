@@ -45,6 +45,7 @@ _ELSEWHERE = {
     "storage": "--storage",
     "tracking_uri": "--tracking-uri",
     "ray_address": "--ray-address",
+    "storage_path": "--storage-path",
     "cache_budget": "--cache-budget",
 }
 """What only says where a search runs and is kept; such addresses may hold passwords."""

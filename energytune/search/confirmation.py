@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 
 from energytune.config import SearchConfig
 from energytune.optimizer import (
@@ -17,8 +16,10 @@ from energytune.science.noise import SeedNoise
 from energytune.search.records_log import RecordsLog
 from energytune.search.result import best_run
 from energytune.trial import Observer, TrialRecord
+from energytune.trial.evidence_file import evidence_name
+from energytune.trial.model_files import ModelFiles
 
-__all__ = ["Confirmation", "confirm_seeds"]
+__all__ = ["Confirmation", "bring_model", "confirm_seeds"]
 
 _FIRST_CONFIRM_SEED = 1000
 
@@ -43,14 +44,14 @@ class Confirmation:
     Args:
         config: The search.
         log: Where runs of earlier starts are.
-        models: Folder of the weights.
+        models: The weights.
 
     Attributes:
         started_s: Second of the search's clock at which the race began; 0 before.
         seeds: Seeds of the race.
     """
 
-    def __init__(self, config: SearchConfig, log: RecordsLog, models: Path) -> None:
+    def __init__(self, config: SearchConfig, log: RecordsLog, models: ModelFiles) -> None:
         self._n_recipes = config.n_confirm_recipes
         self._log, self._models = log, models
         self._race: ConfirmSource | None = None
@@ -100,7 +101,7 @@ class Confirmation:
         runs = [r for r in self._race.records if r.finished and r.job.number in told]
         self._delete_all_but({r.job.id for r in runs})
         best = best_run([r for r in runs if r.job.number == winner.number])
-        gone = [best.job.id] if best and not self._weights_of(best.job.id).exists() else []
+        gone = [best.job.id] if best and not self._models.exists(_weights_of(best.job.id)) else []
         self._final = FinalSource(runs, retrain=gone, observers=observers)
         return self._final
 
@@ -132,7 +133,23 @@ class Confirmation:
     def _delete_all_but(self, kept: Collection[str]) -> None:
         for record in [*self._log.confirmations(), *self.records()]:
             if record.job.id not in kept:
-                self._weights_of(record.job.id).unlink(missing_ok=True)
+                self._models.delete(_weights_of(record.job.id))
 
-    def _weights_of(self, job_id: str) -> Path:
-        return self._models / f"{job_id}.safetensors"
+
+def _weights_of(job_id: str) -> str:
+    return f"{job_id}.safetensors"
+
+
+def bring_model(models: ModelFiles, kept: TrialRecord | None) -> None:
+    """Fetches the files of the model that is kept, if they are not in the search's folder.
+
+    Args:
+        models: Files of the search.
+        kept: The confirmation whose model it is; None does nothing.
+
+    Raises:
+        OutputError: The shared storage can't be read, or the disk is full.
+    """
+    if kept is not None:
+        models.find(_weights_of(kept.job.id))
+        models.find(evidence_name(kept.job.id))

@@ -34,6 +34,7 @@ _NOT_IDENTITY = {
     "tracking_uri",
     "storage",
     "ray_address",
+    "storage_path",
     "loader_workers",
     "checkpoint_s",
     "n_confirm_seeds",

@@ -17,7 +17,7 @@ from energytune.trial.bench import Bench, BenchSpec, UserData
 from energytune.trial.energy_map import build_energy_map
 from energytune.trial.map_curve import MapCurve
 
-__all__ = ["bench_spec", "energy_of", "has_all_files", "map_grid", "sampler_of"]
+__all__ = ["bench_spec", "has_all_files", "map_grid", "sampler_of"]
 
 _MAP_TAU_MAX = 512
 """Epochs of the sampler's map; larger taus count as this one. That is what the tabular benchmark's
@@ -58,6 +58,7 @@ def bench_spec(
         user_data=user_data,
         cache_budget=config.cache_budget,
         engine=config.engine,
+        storage_path=config.storage_path,
     )
 
 
@@ -81,23 +82,23 @@ def map_grid(space: SearchSpace, seed: int) -> ProbeGrid:
     )
 
 
-def energy_of(
-    bench: Bench, space: SearchSpace, seed: int, progress: Progress
-) -> tuple[list[MapCurve], MapLookup]:
-    """Probes the sampler's map, or reads it from the cache.
-
-    Raises:
-        EnergyTuneError: If a cut can't be made, or all heads diverged.
-    """
-    curves = build_energy_map(bench, map_grid(space, seed), progress)
-    lookup = MapLookup(((curve.head, curve.snapshots) for curve in curves), space)
-    return curves, lookup
-
-
 def sampler_of(
-    config: SearchConfig, folder: RunFolder, bench: Bench, clock: StageClock, progress: Progress
+    config: SearchConfig,
+    folder: RunFolder,
+    bench: Bench,
+    clock: StageClock,
+    progress: Progress,
+    curves: list[MapCurve] | None = None,
 ) -> tuple[Sampler, list[MapCurve]]:
-    """Makes the sampler; the one that reads the energy map has it probed first.
+    """Makes the sampler; the one that reads the energy map has it probed first, or is given it.
+
+    Args:
+        config: The search.
+        folder: Its folder.
+        bench: Its data, backbone and caches.
+        clock: Told the seconds of the map.
+        progress: Told of probing.
+        curves: The map, where another process has probed it.
 
     Returns:
         The sampler, and the map; it is empty for a sampler that reads none.
@@ -108,11 +109,13 @@ def sampler_of(
     if config.sampler != "energy":
         return make_sampler(config.sampler, config.seed), []
     with clock.stage("map"):
-        curves, energy = energy_of(bench, config.space, config.seed, progress)
+        if curves is None:
+            curves = build_energy_map(bench, map_grid(config.space, config.seed), progress)
+        lookup = MapLookup(((curve.head, curve.snapshots) for curve in curves), config.space)
     sampler = make_sampler(
         "energy",
         config.seed,
-        energy=energy,
+        energy=lookup,
         space=distributions(config.space),
         warm_start=warm_start_for(config, folder, curves, progress),
     )

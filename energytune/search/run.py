@@ -30,19 +30,24 @@ from energytune.optimizer import (
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.search.catch_up import catch_up
 from energytune.search.clock import StageClock, TimeBudget
-from energytune.search.confirmation import Confirmation, confirm_seeds
+from energytune.search.confirmation import Confirmation, bring_model, confirm_seeds
 from energytune.search.folder import RunFolder
+from energytune.search.nodes import check_nodes
 from energytune.search.outcome import check_outcome, has_complete
-from energytune.search.prepare import bench_spec, has_all_files, sampler_of
+from energytune.search.prepare import bench_spec, has_all_files, map_grid, sampler_of
+from energytune.search.prepare_far import lacks_gpu, prepare_far
 from energytune.search.records_log import RecordsLog
 from energytune.search.report_write import SearchReport
 from energytune.search.result import TuneResult
 from energytune.search.tracked import TrackedSearch
+from energytune.storage import SharedStorage
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
-from energytune.trial.checkpoints import CheckpointKeeper
+from energytune.trial.checkpoints import CheckpointKeeper, Checkpoints
 from energytune.trial.first_batch import check_first_batch
 from energytune.trial.guarded import GuardedSource
+from energytune.trial.map_curve import MapCurve
+from energytune.trial.model_files import ModelFiles
 from energytune.trial.run import make_run_job
 
 if TYPE_CHECKING:
@@ -101,7 +106,9 @@ class _Search:
         self.log = RecordsLog(self.folder.records)
         self.observers = list(observers)
         self.repeats: BaselineRepeats | None = None
-        self.confirmation = Confirmation(config, self.log, self.folder.models)
+        self.curves: list[MapCurve] | None = None
+        self.models = ModelFiles(self.folder.models)
+        self.confirmation = Confirmation(config, self.log, self.models)
 
     def run(self) -> TuneResult:
         """Runs all stages."""
@@ -112,6 +119,8 @@ class _Search:
             gpus_per_trial=self.config.gpus_per_trial,
             storage_dir=self.folder.ray,
         )
+        if self.config.storage_path is not None:  # told before anything takes long
+            SharedStorage(self.config.storage_path).check()
         check_resources(cluster_config)
         cluster = RayCluster(cluster_config)
         with ExitStack() as stack:
@@ -128,9 +137,11 @@ class _Search:
                 TrackedSearch(self.folder, self.config, bench, self.clock)
             )
             watchers = self.observers
-            keeper = CheckpointKeeper(bench.checkpoints)
+            keeper = CheckpointKeeper(Checkpoints(self.models))
             self.observers = [self.log, tracked.observer, keeper, *watchers]
-            sampler, curves = sampler_of(self.config, self.folder, bench, self.clock, self.progress)
+            sampler, curves = sampler_of(
+                self.config, self.folder, bench, self.clock, self.progress, self.curves
+            )
             self.report = SearchReport(self.folder, self.progress)
             self.report.begin(self.config, bench, curves, user_module=self.module is not None)
             study = self._study(sampler, stack)
@@ -163,6 +174,10 @@ class _Search:
         self.folder.claim(
             {"data": bench.splits.fingerprint, "weights": bench.backbone.weights_sha256}
         )
+        self.models = ModelFiles.of_search(
+            self.folder.models, self.config.storage_path, self.folder.search_id
+        )
+        self.confirmation = Confirmation(self.config, self.log, self.models)
         return bench
 
     def _place(self, bench: Bench, cluster: RayCluster) -> Bench:
@@ -173,12 +188,27 @@ class _Search:
             use_gpu=n_gpus > 0,
             gpu_share=min(1.0, n_gpus or 1.0),
             engine=bench.spec.engine.on_gpus(n_gpus),
+            search_id=self.folder.search_id,
+            content=(bench.splits.fingerprint, bench.backbone.weights_sha256),
         )
-        placed = Bench(spec, bench.splits, bench.backbone)
+        check_nodes(cluster, spec, self.progress)
+        self.trial_spec = spec
         searched = self.config.space.reinit_depth
         depths = {*range(searched.low, searched.high + 1)}
         if self.config.sampler == "energy":
             depths.add(0)  # for its map
+        if lacks_gpu(spec):
+            grid = map_grid(self.config.space, self.config.seed)
+            with self.clock.stage("features"):
+                self.curves = prepare_far(
+                    cluster,
+                    spec,
+                    sorted(depths),
+                    grid if self.config.sampler == "energy" else None,
+                    self.progress,
+                )
+            return Bench(replace(spec, use_gpu=False), bench.splits, bench.backbone)
+        placed = Bench(spec, bench.splits, bench.backbone)
         with self.clock.stage("features"):
             placed.prepare(sorted(depths), self.progress)
             check_first_batch(placed, self.config.space.head_arch.choices, n_gpus)
@@ -258,9 +288,10 @@ class _Search:
             run_jobs(
                 cluster,
                 GuardedSource(chain, self.lease.raise_if_lost),
-                partial(make_run_job, replace(bench.spec, pause_epochs=source.pause_epochs)),
+                partial(make_run_job, replace(self.trial_spec, pause_epochs=source.pause_epochs)),
                 flush_epochs=source.reported_epochs,
                 should_stop=lambda: self.budget.is_over() and not has_complete(source.records),
+                progress=self.progress,
             )
         except KeyboardInterrupt:
             return True
@@ -304,10 +335,12 @@ class _Search:
 
     def _conclude(self, result: TuneResult, bench: Bench, tracked: TrackedSearch) -> TuneResult:
         """Sends what is left to MLflow and registers the winner."""
+        if not result.interrupted:
+            bring_model(self.models, result.model_to_keep)
         registered = tracked.finish(result, bench.splits)
         if not result.interrupted:  # else they may still be tested, or go on
             self.confirmation.keep_only(result.model_to_keep)
-            bench.checkpoints.drop_all()
+            Checkpoints(self.models).drop_all()
         result = replace(
             result, registered=registered, tracking=tracked.status(), seconds=self.clock.seconds()
         )

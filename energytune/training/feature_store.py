@@ -14,8 +14,8 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from filelock import SoftFileLease, Timeout
 from energytune import __version__
 from energytune.errors import EnergyTuneError, OutputError
 from energytune.paths import CACHE_ADVICE, existing_parent
+from energytune.storage import SharedStorage
 from energytune.training.feature_entry import (
     DATA_NAME,
     META_NAME,
@@ -33,6 +34,8 @@ from energytune.training.feature_entry import (
     read_entry,
     write_meta,
 )
+from energytune.training.feature_folders import remove_entry, sync_folder
+from energytune.training.shared_features import SharedFeatures
 
 __all__ = ["BUILDING_SUFFIX", "LEASE_SUFFIX", "FeatureStore"]
 
@@ -59,20 +62,28 @@ class FeatureStore:
         stale_s: Seconds without a sign of life, by the waiter's own clock, after which a builder
             counts as dead; one on the same host whose process is gone counts at once. All
             processes must agree on it.
+        shared: Where nodes hand entries to one another: looked up before anything is built, and
+            given what was built. None is a store that all see, or of one node.
     """
 
-    def __init__(self, root: Path, *, stale_s: float = _STALE_S) -> None:
+    def __init__(
+        self, root: Path, *, stale_s: float = _STALE_S, shared: SharedStorage | None = None
+    ) -> None:
         self._root, self._stale_s = root, stale_s
+        self._shared = None if shared is None else SharedFeatures(shared, stale_s=stale_s)
 
     def find(self, key: str, n_views: int, n_samples: int) -> StoredFeatures | None:
         """Returns the whole entry of ``key`` with so many stored views and samples, or None.
 
-        Reading it marks it as used.
+        Reading it marks it as used. Other nodes are offered it.
         """
         try:
-            return self._open(key, n_views, n_samples, verify=True)
+            stored = self._open(key, n_views, n_samples, verify=True)
         except DamagedEntry:
             return None
+        if stored is not None and self._shared:
+            self._shared.offer(key, self._root / key)
+        return stored
 
     def get(
         self,
@@ -203,20 +214,43 @@ class FeatureStore:
                 f"The cached features need {n_bytes:,} bytes and {self._root} has {n_free:,} "
                 f"free. {CACHE_ADVICE}"
             )
-        partial = self._beside(key)
+        with self._shared.lease(key) if self._shared else nullcontext():
+            stored = self._fetch(key, n_views, n_samples)
+            if stored is None:
+                stored = self._build(key, n_views, n_samples, parts, write)
+                if self._shared:
+                    self._shared.share(key, self._root / key)
+        return stored
+
+    def _fetch(self, key: str, n_views: int, n_samples: int) -> StoredFeatures | None:
+        """Takes over what another node has built; None if there is nothing whole."""
+        if self._shared is None:
+            return None
         try:
-            partial.mkdir()
+            with self._partial(key) as partial:
+                if not self._shared.fetch(key, partial):
+                    return None
+                self._publish(partial, key, n_views, n_samples)
+            return self._open(key, n_views, n_samples, verify=True)
+        except DamagedEntry as damage:
+            _LOG.warning("Shared features %s are built again: %s.", key, damage)
+            self._set_aside(key)
+            return None
+
+    def _build(
+        self,
+        key: str,
+        n_views: int,
+        n_samples: int,
+        parts: dict[str, Any],
+        write: Callable[[Path], Written],
+    ) -> StoredFeatures:
+        with self._partial(key) as partial:
             started = time.perf_counter()
             written = write(partial)
             seconds = time.perf_counter() - started
             write_meta(partial, written, parts, version=__version__, seconds=seconds)
             self._publish(partial, key, n_views, n_samples)
-        except FileNotFoundError as error:
-            if partial.exists():
-                raise
-            raise _Superseded from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
         try:
             stored = self._open(key, n_views, n_samples, verify=True)
         except DamagedEntry as damage:
@@ -239,7 +273,7 @@ class FeatureStore:
 
     def _publish(self, partial: Path, key: str, n_views: int, n_samples: int) -> None:
         """Renames a built folder into place; another process's whole entry stays."""
-        _sync_folder(partial)
+        sync_folder(partial)
         for _ in range(3):
             try:
                 os.rename(partial, self._root / key)
@@ -247,7 +281,7 @@ class FeatureStore:
                 if error.errno not in _OCCUPIED:
                     raise
             else:
-                _sync_folder(self._root)
+                sync_folder(self._root)
                 return
             try:
                 if self._open(key, n_views, n_samples, verify=True) is not None:
@@ -263,7 +297,25 @@ class FeatureStore:
             os.rename(self._root / key, aside)
         except FileNotFoundError:
             return
-        _remove(aside)
+        remove_entry(aside)
+
+    @contextmanager
+    def _partial(self, key: str) -> Iterator[Path]:
+        """Gives a folder beside the entry, and removes what is left of it.
+
+        Raises:
+            _Superseded: The folder was swept away under the one who fills it.
+        """
+        partial = self._beside(key)
+        try:
+            partial.mkdir()
+            yield partial
+        except FileNotFoundError as error:
+            if partial.exists():
+                raise
+            raise _Superseded from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     def _beside(self, key: str) -> Path:
         return self._root / f"{key}.{uuid.uuid4().hex[:12]}{BUILDING_SUFFIX}"
@@ -271,19 +323,4 @@ class FeatureStore:
     def _sweep(self, key: str) -> None:
         """Removes what builders of ``key`` that were killed have left."""
         for path in self._root.glob(f"{key}.*{BUILDING_SUFFIX}"):
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            remove_entry(path)

@@ -18,6 +18,7 @@ from energytune.seeds import derive_seed
 from energytune.training.features import content_key
 from energytune.training.order import epoch_order
 from energytune.training.sgd import Sgd
+from energytune.training.sharing import NOT_SHARED, Sharing
 from energytune.training.threads import cpu_threads
 
 __all__ = ["pretrain_embedded"]
@@ -30,6 +31,7 @@ def pretrain_embedded(
     progress: Progress = NO_PROGRESS,
     *,
     seed: int = 0,
+    sharing: Sharing = NOT_SHARED,
 ) -> Path:
     """Returns the weights of an embedded backbone, pretrained for ``dataset`` on first use.
 
@@ -42,6 +44,8 @@ def pretrain_embedded(
         cache: Folder of all caches.
         progress: Told each epoch.
         seed: Of initialisation and batch order. The package's own backbone has seed 0.
+        sharing: Through which nodes hand the weights to one another: two kinds of processor
+            would round them differently.
 
     Raises:
         OutputError: If the cache can't be written.
@@ -57,8 +61,11 @@ def pretrain_embedded(
         backbone=backbone,
         shapes={name: list(value.shape) for name, value in module.state_dict().items()},
     )
-    path = cache / "backbones" / f"{backbone}-{key}.safetensors"
-    if path.exists():
+    name = f"{backbone}-{key}.safetensors"
+    path = cache / "backbones" / name
+    if path.exists() or sharing.fetch(f"backbones/{name}", path):
+        if sharing.lacks(f"backbones/{name}"):  # it is older than the storage
+            sharing.put(f"backbones/{name}", path)
         return path
 
     config, task = source.config, source.task
@@ -82,6 +89,7 @@ def pretrain_embedded(
             advance(1)
     with atomic_file(path, CACHE_ADVICE) as file:
         file.write(checkpoint_bytes(module.state_dict(), _metadata(module)))
+    sharing.put(f"backbones/{name}", path)
     return path
 
 

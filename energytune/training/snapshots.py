@@ -13,8 +13,11 @@ from torch import Tensor
 
 from energytune.paths import CACHE_ADVICE, atomic_file
 from energytune.training.records import ProbeSnapshot
+from energytune.training.sharing import NOT_SHARED, Sharing
 
 __all__ = ["SnapshotStore"]
+
+_FOLDER = "trajectories"
 
 
 class SnapshotStore:
@@ -22,16 +25,25 @@ class SnapshotStore:
 
     Args:
         root: Folder; made when needed.
+        sharing: Through which nodes hand snapshots to one another.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, sharing: Sharing = NOT_SHARED) -> None:
+        self._root, self._sharing = root, sharing
 
     def _path(self, trajectory: str, epoch: int) -> Path:
-        return self._root / trajectory / f"e{epoch:07d}.safetensors"
+        return self._root / trajectory / _file_name(epoch)
 
     def load_record(self, trajectory: str, epoch: int) -> ProbeSnapshot | None:
         """Returns what was measured at ``epoch``, or None if there is no readable snapshot."""
+        found = self._read_record(trajectory, epoch)
+        if found is None and trajectory:
+            path = self._path(trajectory, epoch)
+            if self._sharing.fetch(_shared_name(trajectory, epoch), path):
+                found = self._read_record(trajectory, epoch)
+        return found
+
+    def _read_record(self, trajectory: str, epoch: int) -> ProbeSnapshot | None:
         try:
             with safe_open(self._path(trajectory, epoch), framework="pt") as file:
                 return ProbeSnapshot(**json.loads(file.metadata()["snapshot"]))
@@ -58,3 +70,12 @@ class SnapshotStore:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
         with atomic_file(path, CACHE_ADVICE) as file:
             file.write(save(tensors, {"snapshot": json.dumps(asdict(record))}))
+        self._sharing.put(_shared_name(trajectory, record.epoch), path)
+
+
+def _file_name(epoch: int) -> str:
+    return f"e{epoch:07d}.safetensors"
+
+
+def _shared_name(trajectory: str, epoch: int) -> str:
+    return f"{_FOLDER}/{trajectory}/{_file_name(epoch)}"

@@ -29,16 +29,19 @@ from energytune.errors import ConfigError
 from energytune.models import Backbone, TaskModel, build_model, create_backbone
 from energytune.models.heads import MapSizes
 from energytune.progress import NO_PROGRESS, Progress
+from energytune.storage import SharedStorage
 from energytune.training.feature_store import FeatureStore
 from energytune.training.features import Features, content_key
 from energytune.training.features_budget import cache_budget
 from energytune.training.features_extract import FeatureSource
 from energytune.training.features_load import load_features
 from energytune.training.probe_data import ProbeData
+from energytune.training.sharing import Sharing
 from energytune.training.snapshots import SnapshotStore
 from energytune.trial.bench_backbone import named_backbone, needs_download
 from energytune.trial.bench_data import UserData, check_inputs, fetch_dataset, load_splits
 from energytune.trial.checkpoints import CHECKPOINT_S, Checkpoints
+from energytune.trial.model_files import ModelFiles
 
 __all__ = ["Bench", "BenchSpec", "UserData"]
 
@@ -72,6 +75,11 @@ class BenchSpec:
             of the dataset, or of the backbone.
         engine: How networks compute.
         gpu_share: Part of a GPU's memory that a worker may take, in (0, 1].
+        storage_path: Shared storage, through which nodes with caches of their own hand one another
+            features, snapshots and models; None if all see ``cache`` and ``model_dir``.
+        search_id: The search's identity there.
+        content: Fingerprint of the data and hash of the backbone's weights that every process
+            must find; None for the first, which says what they are.
         pause_epochs: Finetuning epochs at which the state of a trial that is stopped there is
             kept, so that it can go on; empty if no trial is ever paused.
         checkpoint_s: Seconds of finetuning between two checkpoints, >= 0; 0 is one an epoch.
@@ -95,8 +103,16 @@ class BenchSpec:
     image_size: int | None = None
     engine: EngineConfig = field(default_factory=EngineConfig)
     gpu_share: float = 1.0
+    storage_path: str | None = None
+    search_id: str = ""
+    content: tuple[str, str] | None = None
     pause_epochs: frozenset[int] = frozenset()
     checkpoint_s: float = CHECKPOINT_S
+
+    @property
+    def sharing(self) -> Sharing:
+        """What other nodes are handed."""
+        return Sharing(SharedStorage(self.storage_path) if self.storage_path else None)
 
     def build(self, progress: Progress = NO_PROGRESS) -> Bench:
         """Loads data and backbone; pretrains an embedded backbone on first use.
@@ -153,10 +169,15 @@ class Bench:
     def __init__(self, spec: BenchSpec, splits: Splits, backbone: Backbone) -> None:
         self.spec, self.splits, self.backbone = spec, splits, backbone
         self.device = torch.device("cuda" if spec.use_gpu else "cpu")
-        self.snapshots = SnapshotStore(spec.cache / "trajectories")
-        self.checkpoints = Checkpoints(spec.model_dir)
+        self.snapshots = SnapshotStore(spec.cache / "trajectories", spec.sharing)
+        # of an energy map there are thousands, and no other node asks for them
+        self.map_snapshots = SnapshotStore(spec.cache / "trajectories")
+        self.models = ModelFiles.of_search(
+            spec.model_dir, spec.storage_path, spec.search_id, cache=spec.cache
+        )
+        self.checkpoints = Checkpoints(self.models)
         root = spec.cache / "features"
-        self._store = FeatureStore(root)
+        self._store = FeatureStore(root, shared=spec.sharing.storage)
         self._budget = cache_budget(root, self._store.used_bytes(), spec.cache_budget)
         self._data: dict[int, ProbeData] = {}
         if self.maps is not None and spec.probe.n_views > 1:

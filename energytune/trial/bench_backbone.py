@@ -40,7 +40,9 @@ def named_backbone(spec: BenchSpec, name: str, progress: Progress) -> Backbone:
     """
     checkpoint = spec.checkpoint
     if name in EMBEDDED_BACKBONES and checkpoint is None and spec.weights == "default":
-        checkpoint = pretrain_embedded(spec.dataset, name, spec.cache, progress)
+        checkpoint = pretrain_embedded(
+            spec.dataset, name, spec.cache, progress, sharing=spec.sharing
+        )
     return create_backbone(
         name,
         weights=spec.weights,

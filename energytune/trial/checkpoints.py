@@ -15,7 +15,6 @@ import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +22,7 @@ from energytune.errors import OutputError
 from energytune.training import FinetuneEpoch, ProbeSnapshot
 from energytune.training.tuner_state import read_state, write_state
 from energytune.trial.builder import INTERRUPTED
+from energytune.trial.model_files import ModelFiles
 from energytune.trial.records import Event, Job, ProbeDone, TrialRecord
 
 __all__ = ["CHECKPOINT_S", "Checkpoint", "CheckpointKeeper", "Checkpoints", "CheckpointTimer"]
@@ -55,11 +55,11 @@ class Checkpoints:
     """The checkpoints of one search, one file for each recipe and seed.
 
     Args:
-        model_dir: The bench's.
+        files: Of the search; through a shared storage another node can go on.
     """
 
-    def __init__(self, model_dir: Path) -> None:
-        self._folder = model_dir / _FOLDER
+    def __init__(self, files: ModelFiles) -> None:
+        self._files = files
 
     def save(self, job: Job, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint, whole or not at all, in place of the job's last one.
@@ -72,8 +72,10 @@ class Checkpoints:
             "epochs": [asdict(epoch) for epoch in checkpoint.epochs],
             "seconds_ft": checkpoint.seconds_ft,
         }
+        name = _name(job)
         with contextlib.suppress(OutputError):
-            write_state(self._path(job), checkpoint.state, extra, "")
+            write_state(self._files.path(name), checkpoint.state, extra, "")
+            self._files.publish(name)
 
     def load(self, job: Job) -> Checkpoint | None:
         """Returns the last checkpoint of ``job``.
@@ -82,7 +84,13 @@ class Checkpoints:
             None if there is no such file, if it can't be read, or if it is of another recipe or
             seed.
         """
-        found = read_state(self._path(job))
+        name = _name(job)
+        try:
+            path = self._files.find(name)
+        except OutputError:
+            return None
+        found = None if path is None else read_state(path)
+        self._files.release(name)  # whoever goes on from it may be another node the next time
         if found is None:
             return None
         state, told = found
@@ -104,15 +112,13 @@ class Checkpoints:
     def drop(self, job: Job) -> None:
         """Deletes the checkpoint of ``job``, if there is one."""
         with contextlib.suppress(OSError):
-            self._path(job).unlink(missing_ok=True)
+            self._files.delete(_name(job))
 
     def drop_all(self) -> None:
         """Deletes all of them: no trial of the search can go on any more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _path(self, job: Job) -> Path:
-        name = hashlib.sha256(f"{job.recipe.key()} {job.seed}".encode()).hexdigest()[:16]
-        return self._folder / f"{name}.safetensors"
+        shutil.rmtree(self._files.path(_FOLDER), ignore_errors=True)
+        with contextlib.suppress(OutputError):
+            self._files.delete_all(f"{_FOLDER}/")
 
 
 class CheckpointTimer:
@@ -163,6 +169,11 @@ class CheckpointKeeper:
         """Deletes the job's checkpoint, unless it is run again because the search was stopped."""
         if record.reason != INTERRUPTED:
             self._checkpoints.drop(record.job)
+
+
+def _name(job: Job) -> str:
+    digest = hashlib.sha256(f"{job.recipe.key()} {job.seed}".encode()).hexdigest()[:16]
+    return f"{_FOLDER}/{digest}.safetensors"
 
 
 def _identity(job: Job) -> dict[str, Any]:

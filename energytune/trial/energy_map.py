@@ -83,7 +83,7 @@ def _probe_cut(
             bench.splits.task,
             seed=grid.seeds[0],
             tau=grid.tau_max,
-            store=bench.snapshots,
+            store=bench.map_snapshots,
             n_converged=grid.n_converged,
             memory_bytes=memory_bytes,
             n_workers=n_workers,

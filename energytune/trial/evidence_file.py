@@ -12,7 +12,12 @@ from energytune.errors import DataError
 from energytune.paths import atomic_file
 from energytune.tasks.evidence import Evidence
 
-__all__ = ["read_evidence", "write_evidence"]
+__all__ = ["evidence_name", "read_evidence", "write_evidence"]
+
+
+def evidence_name(confirmation_id: str) -> str:
+    """Returns the name of the file beside the weights of a confirmation."""
+    return f"{confirmation_id}.test.safetensors"
 
 
 def write_evidence(path: Path, evidence: Evidence) -> Path:

@@ -7,18 +7,18 @@ takes the events decides whether the trial goes on: closing the generator prunes
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 
 import torch
 from safetensors.torch import load_file, save
 
-from energytune.errors import TrialFailure
+from energytune.errors import DataError, TrialFailure
 from energytune.models import TaskModel
-from energytune.paths import atomic_file
+from energytune.paths import atomic_file, cache_dir
 from energytune.science.adaptation import streamed_adaptation
 from energytune.tasks.gather import EvidenceGatherer
 from energytune.training.evaluate import evaluate
@@ -30,7 +30,7 @@ from energytune.training.probe import probe
 from energytune.training.records import FinetuneEpoch, ProbeSnapshot
 from energytune.trial.bench import Bench, BenchSpec
 from energytune.trial.checkpoints import Checkpoint, CheckpointTimer
-from energytune.trial.evidence_file import write_evidence
+from energytune.trial.evidence_file import evidence_name, write_evidence
 from energytune.trial.jobs import RunJob
 from energytune.trial.records import (
     EpochsDone,
@@ -43,17 +43,45 @@ from energytune.trial.records import (
     TestResult,
 )
 
-__all__ = ["make_run_job", "run_trial"]
+__all__ = ["build_here", "make_run_job", "run_trial"]
 
 
 def make_run_job(spec: BenchSpec) -> RunJob:
     """Builds a bench in this process and returns the function that runs jobs on it.
 
-    The process takes over the search's cache folder, whatever its own environment says.
+    The process takes over the search's cache folder, whatever its own environment says; where
+    there is a shared storage, it keeps its own.
     """
-    os.environ["ENERGYTUNE_CACHE"] = str(spec.cache)
     limit_memory(spec.gpu_share)
-    return partial(run_trial, spec.build())
+    return partial(run_trial, build_here(spec))
+
+
+def build_here(spec: BenchSpec) -> Bench:
+    """Builds the bench in a process that the search has started, perhaps on another node.
+
+    Raises:
+        DataError: Data or weights are others than those of the search.
+    """
+    bench = _on_this_node(spec).build()
+    if spec.content is None:
+        return bench
+    found = (bench.splits.fingerprint, bench.backbone.weights_sha256)
+    for what, here, wanted in zip(("data", "backbone's weights"), found, spec.content, strict=True):
+        if here != wanted and (what != "data" or spec.user_data is None):  # those travel with it
+            raise DataError(
+                f"The {what} on {socket.gethostname()} are others than where the search was "
+                f"started (sha256 {here[:12]} instead of {wanted[:12]}). Copy them there, or share "
+                "them with --storage-path."
+            )
+    return bench
+
+
+def _on_this_node(spec: BenchSpec) -> BenchSpec:
+    """Returns the description for this process, and makes its cache this process's own."""
+    if spec.storage_path is not None:
+        spec = replace(spec, cache=cache_dir().absolute())
+    os.environ["ENERGYTUNE_CACHE"] = str(spec.cache)
+    return spec
 
 
 def run_trial(bench: Bench, job: Job) -> Generator[Event, None, None]:
@@ -79,12 +107,17 @@ def run_trial(bench: Bench, job: Job) -> Generator[Event, None, None]:
         yield from _train(bench, job)
         return
     confirmation = replace(job, id=job.tested or job.id, role="confirm")
-    weights = _weights_path(bench, confirmation)
-    if not weights.exists():  # deleted when its recipe lost, and a longer search lets it win
+    name = _weights_name(confirmation)
+    weights = bench.models.find(name)
+    if weights is None:  # deleted when its recipe lost, and a longer search lets it win
         yield from _train(bench, confirmation)
+        weights = bench.models.find(name)
+    if weights is None:
+        raise TrialFailure(f"The weights {name} vanished while they were read. Run again.")
     started = perf_counter()
     model = bench.model(job.recipe.canonical(), job.seed)
     model.load_state_dict(load_file(weights))
+    bench.models.release(name)
     yield Tested(_test(bench, model, confirmation.id), seconds=perf_counter() - started)
 
 
@@ -220,7 +253,7 @@ def _finish(bench: Bench, tuner: Finetuner, job: Job) -> Finished:
     )
     model_path = None
     if job.role == "confirm":
-        model_path = str(_save(_weights_path(bench, job), model))
+        model_path = _save(bench, _weights_name(job), model)
     return Finished(
         objective=best.valid_acc,
         best_epoch=best.epoch,
@@ -243,7 +276,9 @@ def _test(bench: Bench, model: TaskModel, name: str) -> TestResult:
     per_sample = outcome.correct.tolist() if outcome.correct.ndim == 1 else ()
     path = None
     if task.metric != "accuracy":  # else ``correct`` says all
-        path = str(write_evidence(_evidence_path(bench, name), gatherer.evidence()))
+        file_name = evidence_name(name)
+        write_evidence(bench.models.path(file_name), gatherer.evidence())
+        path = bench.models.publish(file_name)
     return TestResult(
         accuracy=outcome.accuracy,
         loss=outcome.loss,
@@ -252,18 +287,13 @@ def _test(bench: Bench, model: TaskModel, name: str) -> TestResult:
     )
 
 
-def _evidence_path(bench: Bench, confirmation_id: str) -> Path:
-    return bench.spec.model_dir / f"{confirmation_id}.test.safetensors"
+def _weights_name(job: Job) -> str:
+    return f"{job.id}.safetensors"
 
 
-def _weights_path(bench: Bench, job: Job) -> Path:
-    return bench.spec.model_dir / f"{job.id}.safetensors"
-
-
-def _save(path: Path, model: torch.nn.Module) -> Path:
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
+def _save(bench: Bench, name: str, model: torch.nn.Module) -> str:
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    path = bench.models.path(name)
     with atomic_file(path, "Free some space or choose another --out.") as file:
         file.write(save(tensors))
-    return path.absolute()
+    return bench.models.publish(name)

@@ -52,6 +52,7 @@ EVERYTHING = SearchOptions(
     tracking_uri="http://127.0.0.1:5000",
     storage="sqlite:///study.db",
     ray_address="127.0.0.2:6379",
+    storage_path="s3://bucket/energytune",
     cache_budget="20GB",
 )
 
@@ -105,6 +106,7 @@ def test_settings_take_every_option() -> None:
         "tracking_uri": "http://127.0.0.1:5000",
         "storage": "sqlite:///study.db",
         "ray_address": "127.0.0.2:6379",
+        "storage_path": "s3://bucket/energytune",
         "narrow_depth": False,
         "loader_workers": None,
         "cache_budget": "20GB",
@@ -151,7 +153,8 @@ def test_help_tells_the_settings_defaults() -> None:
 
 def test_the_printed_command_is_read_back_as_the_same_options() -> None:
     params = read_back(EVERYTHING.command())
-    assert params.pop("as_json") is params.pop("verbose") is False
+    assert params.pop("as_json") is params.pop("verbose") is params.pop("submit") is False
+    assert params.pop("wait") is True
     params["fix"] = tuple(params["fix"])
     for path in ("checkpoint", "data_root", "out"):
         params[path] = Path(params[path])

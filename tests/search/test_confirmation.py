@@ -11,6 +11,7 @@ from energytune.config import SearchConfig
 from energytune.search.confirmation import Confirmation, confirm_seeds
 from energytune.search.records_log import RecordsLog
 from energytune.trial import Finished, Job, JobSource, Tested, TestResult, TrialRecord
+from energytune.trial.model_files import ModelFiles
 from tests.report.hand_made import trial
 
 MakeConfig = Callable[..., SearchConfig]
@@ -83,7 +84,7 @@ class World:
         """Confirms from the start, or goes on; ends as the search does."""
         self.ran = []
         config = self.config.model_copy(update=changes)
-        confirmation = Confirmation(config, self.log, self.models)
+        confirmation = Confirmation(config, self.log, ModelFiles(self.models))
         self.run(confirmation.race(self.search, 12.5, [self.log]), stop_after)
         if stop_after is None or len(self.ran) <= stop_after:
             self.run(confirmation.final([self.log]), stop_after)

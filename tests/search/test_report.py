@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from energytune.config import MapHead, SearchConfig
+from energytune.config.engine import EngineConfig
 from energytune.errors import OutputError
 from energytune.optimizer import Standing
 from energytune.progress import NoProgress
@@ -57,7 +58,7 @@ class Study:
 
 def bench(metric: str = "accuracy", **spec: Any) -> Any:
     return SimpleNamespace(
-        spec=SimpleNamespace(user_data=None, **spec),
+        spec=SimpleNamespace(user_data=None, engine=EngineConfig(), **spec),
         device=SimpleNamespace(type="cpu"),
         backbone=SimpleNamespace(name="digits-mlp", weights_sha256="ab" * 32, max_reinit_depth=4),
         splits=SimpleNamespace(

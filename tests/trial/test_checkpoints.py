@@ -12,6 +12,7 @@ from energytune.config import FinetuneConfig
 from energytune.training.finetune import Finetuner
 from energytune.trial import EpochsDone, Job, ProbeDone, Probing, TrialRecord
 from energytune.trial.checkpoints import CheckpointKeeper, Checkpoints, CheckpointTimer
+from energytune.trial.model_files import ModelFiles
 from energytune.trial.run import run_trial
 
 EVERY_EPOCH = {"finetune": FinetuneConfig(epochs=5, patience=None), "checkpoint_s": 0.0}
@@ -55,7 +56,7 @@ def test_no_epoch_is_trained_twice_and_all_are_told(
 ) -> None:
     job = make_job(role=role)
     whole = list(run_trial(make_spec(**EVERY_EPOCH).build(), job))
-    Checkpoints(tmp_path / "models").drop(job)
+    Checkpoints(ModelFiles(tmp_path / "models")).drop(job)
     trained.clear()
     for epoch in (2, 3):  # and lost again
         lost_at(make_spec(**EVERY_EPOCH).build(), job, epoch)
@@ -104,7 +105,7 @@ def test_a_checkpoint_whose_curve_is_not_its_epoch_s_is_not_taken(
 ) -> None:
     job = make_job()
     lost_at(make_spec(**EVERY_EPOCH).build(), job, 3)
-    kept = Checkpoints(tmp_path / "models")
+    kept = Checkpoints(ModelFiles(tmp_path / "models"))
     found = kept.load(job)
     assert found is not None
     kept.save(job, replace(found, epochs=found.epochs[:2]))
@@ -126,7 +127,7 @@ def test_the_keeper_deletes_what_has_ended(
 ) -> None:
     job = make_job()
     lost_at(make_spec(**EVERY_EPOCH).build(), job, 2)
-    kept = Checkpoints(tmp_path / "models")
+    kept = Checkpoints(ModelFiles(tmp_path / "models"))
     keeper = CheckpointKeeper(kept)
     keeper.job_started(job)
     keeper.job_progress(job, [])

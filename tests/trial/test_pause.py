@@ -15,6 +15,7 @@ from energytune.config import FinetuneConfig
 from energytune.training.finetune import Finetuner
 from energytune.trial import EpochsDone, Finished, ProbeDone, Probing
 from energytune.trial.checkpoints import Checkpoints
+from energytune.trial.model_files import ModelFiles
 from energytune.trial.run import run_trial
 
 PAUSES = {"finetune": FinetuneConfig(epochs=5, patience=None), "pause_epochs": frozenset({1, 3})}
@@ -178,7 +179,7 @@ def test_the_file_is_no_pickle_and_half_as_big_while_the_curve_rises(
         parts = {key.split("/")[0] for key in file.keys()}  # noqa: SIM118
     assert (header["epoch"], header["best"]["epoch"]) == (1, 1)
     assert parts == {"model", "momentum"}
-    found = Checkpoints(tmp_path / "models").load(job)
+    found = Checkpoints(ModelFiles(tmp_path / "models")).load(job)
     assert found is not None
     assert found.state["best_model"].keys() == found.state["model"].keys()
 
@@ -196,5 +197,5 @@ def test_all_states_are_dropped_and_models_stay(make_spec, make_job, tmp_path) -
     model = tmp_path / "models" / "c000-s1000.safetensors"
     model.touch()
     for _ in range(2):
-        Checkpoints(tmp_path / "models").drop_all()
+        Checkpoints(ModelFiles(tmp_path / "models")).drop_all()
     assert list((tmp_path / "models").iterdir()) == [model]
