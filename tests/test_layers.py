@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "energytune"
 
 FLOORS = (
-    {"errors"},
+    {"errors", "redact"},
     {"checks", "paths", "progress", "seeds"},
     {"config", "tasks"},
     {"science", "data", "models"},

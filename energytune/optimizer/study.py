@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from energytune.errors import (
     ResourceError,
     unknown_name,
 )
+from energytune.redact import redact
 
 __all__ = ["load_study", "open_study", "other_studies", "quiet_optuna"]
 
@@ -72,7 +72,7 @@ def open_study(storage: str, name: str, *, sampler: BaseSampler, pruner: BasePru
         )
     if study.direction != StudyDirection.MAXIMIZE:
         raise OutputError(
-            f"The study {name!r} in {_without_password(storage)} minimises, so it belongs to "
+            f"The study {name!r} in {redact(storage)} minimises, so it belongs to "
             "another search. Choose another storage or output folder."
         )
     return study
@@ -100,7 +100,7 @@ def load_study(storage: str, name: str) -> Study:
         opened = _open(storage)
         known = [study.study_name for study in opened.get_all_studies()]
         if name not in known:
-            raise unknown_name("study", name, known, f"Storage: {_without_password(storage)}.")
+            raise unknown_name("study", name, known, f"Storage: {redact(storage)}.")
         return optuna.load_study(study_name=name, storage=opened)
 
 
@@ -209,25 +209,22 @@ def _drop_torn_tail(path: Path) -> None:
 def _open_database(url: str) -> BaseStorage:
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-    shown = _without_password(url)
+    shown = redact(url)
     try:
         return RDBStorage(url)
     except ArgumentError as error:
         raise ConfigError(
             f"storage must be journal:///path, sqlite:///path or a database URL. Got {shown!r}: "
-            f"{_without_password(str(error))}."
+            f"{redact(str(error), url)}."
         ) from error
     except ImportError as error:
         raise ConfigError(
             f"storage {shown!r} needs a database driver that is not installed "
-            f"({error.__cause__ or error}). Install it with pip, for PostgreSQL psycopg2-binary."
+            f"({redact(str(error.__cause__ or error), url)}). Install it with pip, for PostgreSQL "
+            "psycopg2-binary."
         ) from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise ResourceError(
-            f"The database {shown!r} does not answer: {_without_password(str(error))}. Check "
+            f"The database {shown!r} does not answer: {redact(str(error), url)}. Check "
             "that it runs and that user, password and database are right."
         ) from error
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"://([^:/@\s]*):[^@\s]*@", r"://\1:***@", text)

@@ -20,6 +20,7 @@ from energytune.config import MapHead, Recipe, SearchConfig
 from energytune.errors import OutputError
 from energytune.optimizer import Standing
 from energytune.paths import atomic_file
+from energytune.redact import has_secret
 from energytune.science.noise import SeedNoise
 from energytune.search.code_version import code_tags
 from energytune.search.folder import RunFolder
@@ -222,7 +223,7 @@ def _settings(config: SearchConfig) -> dict[str, Any]:
     """Returns the settings without what may hold a password."""
     plain = config.model_dump(mode="json", exclude={"out"})
     for name in _MAY_HOLD_PASSWORDS:
-        if plain[name] is not None and "@" in plain[name]:
+        if plain[name] is not None and has_secret(plain[name]):
             plain[name] = None
     return plain
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from energytune.redact import redact
 from energytune.tracking.curves import points_on_test
 from energytune.tracking.journal import TrackingJournal, log_entry
 from energytune.tracking.names import (
@@ -169,7 +170,7 @@ class TrackingObserver:
             path, home = file.absolute(), self.journal.path.parent
             name = path.relative_to(home) if path.is_relative_to(home) else path
             entries.append({"kind": "file", "uid": self.parent_uid, "path": str(name)})
-        told = {"reason": reason} if reason else {}
+        told = {"reason": redact(reason)} if reason else {}
         end = {"kind": "end", "uid": self.parent_uid, "status": status, "end_ms": now, "tags": told}
         self._write(*entries, end)
 

@@ -90,7 +90,7 @@ def test_nothing_is_printed_and_the_log_level_is_left_alone(
     [
         ("journal://study.journal", ConfigError, "absolute path"),
         ("study.db", ConfigError, "'study.db'"),
-        ("postgress://me:hidden@localhost/db", ConfigError, r"me:\*\*\*@localhost"),
+        ("postgress://me:hidden@localhost/db", ConfigError, r"//\*\*\*@localhost"),
         ("sqlite:////no/such/folder/study.db", ResourceError, "does not answer"),
     ],
 )
