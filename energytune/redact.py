@@ -2,7 +2,7 @@
 
 Passwords come in two places: before the ``@`` of an address, and in the query behind it
 (``?password=``, ``?token=``, ``X-Amz-Signature``). What is hidden is rather too much than too
-little: a password may hold ``@``, ``/`` and ``:`` as they are, so everything from ``://`` to the
+little: a password may hold ``@``, ``/`` and ``:`` as they are, so everything from ``//`` to the
 last ``@`` of the word goes, the user's name too, which is itself the secret where a token is used.
 """
 
@@ -16,8 +16,9 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 __all__ = ["has_secret", "redact", "without_login"]
 
 _HIDDEN = "***"
-_BEGINS_AS_ADDRESS = re.compile(r"\s*[\w.+-]+://")
-_OF_A_FILE = re.compile(r"(?:sqlite(?:\+\w+)?|journal|file):///", re.IGNORECASE)
+_BEGINS_AS_ADDRESS = re.compile(r"\s*(?:[\w.+-]+:)?//")
+_HAS_NO_LOGIN = re.compile(r"(?:(?:sqlite(?:\+\w+)?|journal|file):/|hf:)//", re.IGNORECASE)
+_SLASHES = re.compile(r"//+")
 _WORD = re.compile(r"\S+")
 _SECRET_NAMES = (
     r"[\w.%-]{0,40}(?:passw|pwd|token|secret|signature|credential|auth(?!or)|"
@@ -63,9 +64,9 @@ def has_secret(address: str) -> bool:
 
 
 def _without_login(text: str, instead: str) -> str:
-    if _OF_A_FILE.search(text) and text.count("://") == 1:  # its path may hold an @
+    if _HAS_NO_LOGIN.search(text) and len(_SLASHES.findall(text)) == 1:  # a path may hold an @
         return text
-    head, slashes, rest = text.partition("://")
+    head, slashes, rest = text.partition("//")
     login, at, place = rest.rpartition("@")
     return f"{head}{slashes}{instead}{place}" if at and login else text
 
@@ -73,7 +74,7 @@ def _without_login(text: str, instead: str) -> str:
 def _secrets(addresses: tuple[str | None, ...]) -> Iterator[str]:
     """Yields the passwords of addresses, or the user where there is no password, as written."""
     for address in filter(None, addresses):
-        login, at, _ = address.partition("://")[2].rpartition("@")
+        login, at, _ = address.partition("//")[2].rpartition("@")
         if not at:
             continue
         user, colon, password = login.partition(":")

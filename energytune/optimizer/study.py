@@ -217,6 +217,11 @@ def _open_database(url: str) -> BaseStorage:
             f"storage must be journal:///path, sqlite:///path or a database URL. Got {shown!r}: "
             f"{redact(str(error), url)}."
         ) from error
+    except ValueError:  # its text may hold a part of the password
+        raise ConfigError(
+            f"storage {shown!r} has a port that is no number. Write @, / and : in a password as "
+            "%40, %2F and %3A."
+        ) from None
     except ImportError as error:
         raise ConfigError(
             f"storage {shown!r} needs a database driver that is not installed "
