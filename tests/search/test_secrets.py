@@ -21,7 +21,7 @@ from energytune.search.run import run_search
 from energytune.tracking import sync
 from energytune.trial import Job
 from energytune.trial.builder import RecordBuilder
-from tests.postgres import PASSWORD, PostgresServer, postgres_server
+from tests.postgres import PASSWORD, postgres_server  # noqa: F401 - a fixture
 
 MakeConfig = Callable[..., SearchConfig]
 SECRET = "Xq7/Zk9@9:w%rd"
@@ -44,14 +44,14 @@ def files_with(folder: Path, *marks: str) -> list[str]:
 def test_a_search_leaves_no_login_in_its_folder_nor_on_the_console(
     ray_session: None,
     make_config: MakeConfig,
-    postgres_server: PostgresServer,
+    request: pytest.FixtureRequest,
     capfd: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG, "energytune")
     config = make_config(
         tracking_uri=f"http://hideme:{WRITTEN}@127.0.0.1:9",
-        storage=postgres_server.database(),
+        storage=str(request.getfixturevalue("postgres_server").database()),
         n_trials=2,
         n_confirm_seeds=1,
     )
