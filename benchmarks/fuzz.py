@@ -106,7 +106,9 @@ def run(name: str, first: int, count: int, seed: int, home: Path) -> list[dict[s
         if process.returncode:
             end = stderr.strip().splitlines()[-1:] or [""]
             error = f"the process ended with {process.returncode}: {end[0]}"
-            told.append({"number": at, "outcome": "crashed", "error": error, "where": stderr[-3000:]})
+            told.append(
+                {"number": at, "outcome": "crashed", "error": error, "where": stderr[-3000:]}
+            )
             at += 1
         shutil.rmtree(out, ignore_errors=True)
     return told

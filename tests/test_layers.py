@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "energytune"
 
 FLOORS = (
-    {"errors", "redact"},
+    {"errors", "json_text", "redact"},
     {"checks", "paths", "progress", "seeds"},
     {"config", "tasks"},
     {"science", "data", "models"},

@@ -228,7 +228,11 @@ def _checkpoints() -> list[Files]:
     state = {name: tensor.contiguous() for name, tensor in state.items()}
     seeds: list[Files] = [{"weights.safetensors": save(state, {"made": "for fuzzing", "n": "{}"})}]
     for old in (False, True):
-        nested = {"state_dict": {f"module.{k}": v for k, v in state.items()}, "epoch": 3, "args": {}}
+        nested = {
+            "state_dict": {f"module.{k}": v for k, v in state.items()},
+            "epoch": 3,
+            "args": {},
+        }
         file = io.BytesIO()
         torch.save(nested, file, _use_new_zipfile_serialization=not old)
         seeds.append({"weights.bin" if old else "weights.pt": file.getvalue()})
@@ -249,7 +253,11 @@ def _archives() -> list[bytes]:
                 archive.addfile(member, io.BytesIO(b"wanted content, forty bytes of it here!!"))
         return file.getvalue()
 
-    return [packed("data/other", "data/wanted.bin"), packed("../../wanted.bin"), packed("/wanted.bin")]
+    return [
+        packed("data/other", "data/wanted.bin"),
+        packed("../../wanted.bin"),
+        packed("/wanted.bin"),
+    ]
 
 
 def _caches(folder: Path) -> list[Files]:

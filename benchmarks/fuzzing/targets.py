@@ -222,9 +222,7 @@ def _archive(folder: Path) -> None:
     from energytune.progress import NO_PROGRESS
 
     out = folder / "below" / "out"
-    why = fetch_members(
-        _file(folder).as_uri(), ["wanted.bin"], out, label="", progress=NO_PROGRESS
-    )
+    why = fetch_members(_file(folder).as_uri(), ["wanted.bin"], out, label="", progress=NO_PROGRESS)
     written = {str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
     if written - {"data.tar.gz", "below/out/wanted.bin"}:
         raise RuntimeError(f"files outside of the folder: {written}")
@@ -266,7 +264,7 @@ class _Page(list[Any]):
 
 
 def _records(folder: Path) -> None:
-    from energytune.search.history import _beside, _read
+    from energytune.search.history import _beside
     from energytune.search.records_log import RecordsLog
     from energytune.search.report_load import _read_trials
 
@@ -290,9 +288,7 @@ def _report(folder: Path) -> None:
     from energytune.search.report_write import write_report
 
     loaded = load_search(folder)
-    write_report(
-        loaded.result, folder / "report.html", state=loaded.state, notes=loaded.notes
-    )
+    write_report(loaded.result, folder / "report.html", state=loaded.state, notes=loaded.notes)
 
 
 def _study(folder: Path) -> None:
@@ -414,7 +410,10 @@ def _registry(folder: Path) -> None:
         return
     if not isinstance(tags, dict):
         return
-    tags = {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in tags.items()}
+    tags = {
+        str(key): value if isinstance(value, str) else json.dumps(value)
+        for key, value in tags.items()
+    }
     version: Any = SimpleNamespace(tags=tags, version="1")
     candidate_of(version)
     comparison_of(version)

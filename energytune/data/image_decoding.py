@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from energytune.data.image_reading import FORMATS
 from energytune.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ __all__ = ["MAX_PIXELS", "decode_image", "from_base64"]
 MAX_PIXELS = 64 << 20
 """Largest image, width x height: 67 million pixels, 200 MB in memory."""
 
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _WIDE_MODES = ("I", "F")
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
 
@@ -78,7 +78,7 @@ def _decoded(file: BinaryIO) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is told below
         try:
-            picture = Image.open(file, formats=_FORMATS)
+            picture = Image.open(file, formats=FORMATS)
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise DataError(
@@ -89,7 +89,7 @@ def _decoded(file: BinaryIO) -> Image.Image:
         except DataError:
             raise
         except UnidentifiedImageError as failure:
-            raise DataError(f"it is no image of the formats {', '.join(_FORMATS)}") from failure
+            raise DataError(f"it is no image of the formats {', '.join(FORMATS)}") from failure
         except Image.DecompressionBombError as failure:
             raise DataError("it unfolds to too many pixels. Make it smaller") from failure
         except Exception as failure:  # decoders raise OSError, ValueError, SyntaxError, struct...

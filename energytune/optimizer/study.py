@@ -22,6 +22,7 @@ from optuna.study import Study, StudyDirection
 
 from energytune.errors import (
     ConfigError,
+    EnergyTuneError,
     MissingDataError,
     OutputError,
     ResourceError,
@@ -98,7 +99,7 @@ def load_study(storage: str, name: str) -> Study:
         )
     with quiet_optuna():
         opened = _open(storage)
-        known = [study.study_name for study in opened.get_all_studies()]
+        known = [str(study.study_name) for study in opened.get_all_studies()]
         if name not in known:
             raise unknown_name("study", name, known, f"Storage: {redact(storage)}.")
         return optuna.load_study(study_name=name, storage=opened)
@@ -186,9 +187,11 @@ def _open_journal(url: str) -> BaseStorage:
         raise _unwritable(path, error) from error
     try:
         return JournalStorage(_Journal(path))
-    except (json.JSONDecodeError, ValueError, KeyError) as error:
+    except EnergyTuneError:
+        raise
+    except Exception as error:  # Optuna takes its lines as they are: they raise whatever they do
         raise OutputError(
-            f"The study's journal {path} is damaged or is no journal: {error}. Restore it from "
+            f"The study's journal {path} is damaged or is no journal: {error!r}. Restore it from "
             "a copy or choose another folder."
         ) from error
 

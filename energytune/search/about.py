@@ -18,6 +18,7 @@ from typing import Any
 
 from energytune.config import MapHead, Recipe, SearchConfig
 from energytune.errors import OutputError
+from energytune.json_text import read_json
 from energytune.optimizer import Standing
 from energytune.paths import atomic_file
 from energytune.redact import has_secret
@@ -206,7 +207,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
         OutputError: The file can't be read or is damaged.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         if not isinstance(found, dict) or found["format"] != _FORMAT:
             raise ValueError("it is of another version of energytune")
     except FileNotFoundError:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from energytune.errors import OutputError
+from energytune.json_text import parse_json
 from energytune.trial import Event, Job, TrialRecord, record_from_dict
 
 __all__ = ["RecordsLog"]
@@ -53,18 +54,18 @@ class RecordsLog:
         if not self._path.exists():
             return []
         found: dict[tuple[str, str], TrialRecord] = {}
-        for line in self._path.read_text().splitlines():
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                plain = json.loads(line)
+                plain = parse_json(line)
                 if plain["job"]["role"] not in ("confirm", "test"):
                     continue
                 record = record_from_dict(plain)
-            except (ValueError, KeyError, TypeError):
+                job = record.job
+                key = (str(job.tested or job.id), job.recipe.key())
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
-            job = record.job
             if record.state != "COMPLETE":
                 continue
-            key = (job.tested or job.id, job.recipe.key())
             if job.role == "confirm":
                 found[key] = record
             elif job.role == "test" and key in found:

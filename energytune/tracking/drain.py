@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energytune.errors import TrackingError
+from energytune.json_text import read_json
 from energytune.redact import without_login
 from energytune.tracking.client import open_client, tracking_errors
 from energytune.tracking.journal import TrackingJournal
@@ -136,7 +137,7 @@ def _marked_offset(journal: Path, uri: str) -> int:
 
 def _read_mark(journal: Path) -> dict[str, Any]:
     try:
-        mark = json.loads(_mark_path(journal).read_text())
+        mark = read_json(_mark_path(journal))
     except (OSError, ValueError):
         return {}  # it only saves time: without it everything is replayed
     return mark if isinstance(mark, dict) and isinstance(mark.get("offset"), int) else {}

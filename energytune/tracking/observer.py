@@ -210,7 +210,9 @@ class TrackingObserver:
                 self._attempts[job_id] = self._attempts.get(job_id, 0) + 1
             elif kind == "end" and uid in left:
                 del left[uid]
-                self._counts[entry["tags"]["trial_state"]] += 1
+                state = entry["tags"].get("trial_state")
+                if state in self._counts:
+                    self._counts[state] += 1
         return list(left)
 
     def _test_entry(self, record: TrialRecord) -> dict[str, Any]:

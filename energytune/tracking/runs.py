@@ -228,7 +228,8 @@ class Replayer:
         if uid not in self._run_ids:
             run = self._runs[uid]
             tags = {**run.tags, UID_TAG: uid}
-            if start["parent"] is not None:
+            parent = self._runs.get(start["parent"])
+            if parent is not None and parent.start["parent"] is None:  # else its line was torn
                 tags["mlflow.parentRunId"] = self._find_or_create(start["parent"])
             made = self._client.create_run(
                 experiment, start["start_ms"], {k: v[:5000] for k, v in tags.items()}, start["name"]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from energytune.errors import OutputError
+from energytune.json_text import read_json
 from energytune.paths import CACHE_ADVICE, atomic_file
 
 __all__ = ["DATA_NAME", "FORMAT", "META_NAME", "DamagedEntry", "StoredFeatures", "Written"]
@@ -85,7 +86,7 @@ def read_entry(folder: Path, *, verify: bool) -> StoredFeatures | None:
     if not folder.exists():
         return None
     try:
-        meta = json.loads((folder / META_NAME).read_text(encoding="utf-8"))
+        meta = read_json(folder / META_NAME)
         if meta["format"] != FORMAT:
             raise DamagedEntry(f"it has the format {meta['format']!r}, this version's is {FORMAT}")
         stored = _read_header(folder / DATA_NAME, meta)
