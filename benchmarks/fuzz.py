@@ -88,10 +88,10 @@ def run(name: str, first: int, count: int, seed: int, home: Path) -> list[dict[s
     while at < first + count:
         out = home / "work" / name
         out.mkdir(parents=True, exist_ok=True)
-        words = [name, "--first", str(at), "--count", str(first + count - at), "--seed", str(seed)]
+        given = {"first": at, "count": first + count - at, "seed": seed, "seeds": home, "out": out}
+        words = [name, *(word for key, value in given.items() for word in (f"--{key}", str(value)))]
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.fuzzing.worker", *words, "--seeds", str(home)]
-            + ["--out", str(out)],
+            [sys.executable, "-m", "benchmarks.fuzzing.worker", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -117,7 +117,6 @@ def run(name: str, first: int, count: int, seed: int, home: Path) -> list[dict[s
 def row_of(name: str, told: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns a target's line of the result."""
     outcomes = Counter(one["outcome"] for one in told)
-    peaks = [one["peak_bytes"] for one in told if "peak_bytes" in one]
     errors = Counter(one["error"] for one in told if one["outcome"] == "refused")
     return {
         "target": name,
@@ -127,7 +126,7 @@ def row_of(name: str, told: list[dict[str, Any]]) -> dict[str, Any]:
         "crashed": outcomes["crashed"],
         "max_cpu_s": max((one.get("cpu_s", 0.0) for one in told), default=0.0),
         "cpu_s": round(sum(one.get("cpu_s", 0.0) for one in told), 1),
-        "grown_mb": round((max(peaks) - peaks[0]) / 1e6) if peaks else 0,
+        "max_grown_mb": round(max((one.get("grown_bytes", 0) for one in told), default=0) / 1e6),
         "refused_as": " ".join(f"{error}:{n}" for error, n in sorted(errors.items())),
     }
 

@@ -24,14 +24,20 @@ def write_seeds(folder: Path) -> None:
     searched = _search(folder / "searched")
     every: dict[str, list[Files]] = {
         "space": [{"space.yaml": text} for text in _spaces()],
-        "fix": _named("tau=8", "head_arch=mlp", "ft_lr=1e-2", "label_smoothing=0.1", "reinit_depth=2"),
+        "fix": _named(
+            "tau=8", "head_arch=mlp", "ft_lr=1e-2", "label_smoothing=0.1", "reinit_depth=2"
+        ),
         "durations": _named("90s", "1h30m", "1.5h", "2d", "20GB", "512MiB", "1.5TB", "0"),
         "names": _named(
-            "digits", "stl10", "csv:/x/y.csv?smiles=mol&labels=a,b%2Cc", "folder:/data?skip-unreadable",
-            "hf:beans?image=image&label=labels", "cifar10", "molecules", "csv:x.csv", "hf:/data/x",
+            "digits", "stl10", "csv:/x/y.csv?smiles=mol&labels=a,b%2Cc", "cifar10", "molecules",
+            "folder:/data?skip-unreadable", "hf:beans?image=image&label=labels", "csv:x.csv",
+            "hf:/data/x",
         ),
-        "smiles csv": [{"table.csv": text.encode()} for text in (_SMILES, _SMILES.replace(",", ";"))]
-        + [{"table.csv.gz": gzip.compress(_SMILES.encode())}],
+        "smiles csv": [
+            {"table.csv": _SMILES.encode()},
+            {"table.csv": _SMILES.replace(",", ";").encode()},
+            {"table.csv.gz": gzip.compress(_SMILES.encode())},
+        ],
         "numbers csv": [{"numbers.csv.gz": gzip.compress(_NUMBERS.encode())}],
         "ogb folder": [_ogb()],
         "input table": [
@@ -49,14 +55,20 @@ def write_seeds(folder: Path) -> None:
             {"digits-idx3-ubyte": b"\0\0\x08\x03\0\0\0\x01\0\0\0\2\0\0\0\2\1\2\3\4"},
         ],
         "images": [{f"image.{name.lower()}": data} for name, data in _images()],
-        "base64": [{"image.txt": _base64("PNG")}, {"image.txt": b"data:image/png;base64," + _base64("PNG")}],
+        "base64": [
+            {"image.txt": start + _base64("PNG")} for start in (b"", b"data:image/png;base64,")
+        ],
         "masks": [{"mask.png": data} for data in _masks()],
         "mat files": [{"labels.mat": data} for data in _mats()],
         "checkpoints": _checkpoints(),
         "archives": [{"data.tar.gz": data} for data in _archives()],
-        "tracking journal": [_picked(searched, "tracking.jsonl", "tracking.sent", "registration.json")],
+        "tracking journal": [
+            _picked(searched, "tracking.jsonl", "tracking.sent", "registration.json")
+        ],
         "records": [_picked(searched, "records.jsonl", "search.json")],
-        "search folder": [_picked(searched, "about.json", "search.json", "records.jsonl", "study.journal")],
+        "search folder": [
+            _picked(searched, "about.json", "search.json", "records.jsonl", "study.journal")
+        ],
         "study": [_picked(searched, "study.journal")],
         "caches": _caches(folder / "cache"),
         "models": _models(searched),

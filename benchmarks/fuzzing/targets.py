@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -243,7 +244,8 @@ def _tracking(folder: Path) -> None:
     entries = journal.read().entries
     for resend in (Replayer.recall, Replayer.compare, Replayer.push):
         resend(Replayer(_Deaf(), folder, folder), entries)  # type: ignore[arg-type]
-    TrackingObserver(journal, "s", "digits", "digits-mlp", {})
+    search_id = next((e["uid"] for e in entries if e["kind"] == "run"), "s")
+    TrackingObserver(journal, search_id, "digits", "digits-mlp", {})
     read_note(folder)
 
 
@@ -359,10 +361,8 @@ def _handed(request: Any) -> Iterator[Any]:
         return
     for value in request.values():
         yield value
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             yield np.array(value)
-        except (ValueError, RecursionError):
-            pass
         if isinstance(value, dict | list):
             try:
                 yield pd.DataFrame(**value) if "columns" in value else pd.DataFrame(value)
@@ -440,7 +440,7 @@ TARGETS: dict[str, Target] = {
         Target("images", _images, 2.0),
         Target("base64", _base64),
         Target("masks", _masks),
-        Target("mat files", _mats),
+        Target("mat files", _mats, 0.1),
         Target("checkpoints", _checkpoint, 2.0),
         Target("archives", _archive),
         Target("tracking journal", _tracking),

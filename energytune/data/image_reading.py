@@ -40,6 +40,8 @@ def read_image(source: Path | BinaryIO) -> Image.Image:
     from PIL import Image
 
     if isinstance(source, Path):
+        if source.exists() and not source.is_file():
+            raise OSError(f"{source} is no file: a folder, a pipe or a device")
         with source.open("rb") as file:
             return read_image(file)
     picture = Image.open(source, formats=FORMATS)
