@@ -294,12 +294,11 @@ def _report(folder: Path) -> None:
 
 
 def _study(folder: Path) -> None:
-    from energytune.optimizer import load_study, records_from_study
+    from energytune.optimizer import load_study
     from energytune.search.report_load import load_search_of_study
 
     storage = f"journal://{folder / 'study.journal'}"
-    study = load_study(storage, "searched")
-    records_from_study(study, everything=True)
+    load_study(storage, "searched")
     load_search_of_study(storage, "searched")
 
 

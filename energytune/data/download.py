@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import tarfile
 import threading
 import urllib.request
@@ -28,7 +29,8 @@ _LONG_NAMES = {
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
 }
-_DAMAGED = (tarfile.TarError, EOFError, zlib.error)
+_DAMAGED = (tarfile.TarError, EOFError, zlib.error, TypeError, ValueError, IndexError, struct.error)
+"""What tarfile raises at a damaged archive: in a header that is cut short it takes ord("")."""
 
 
 def fetch_members(

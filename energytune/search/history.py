@@ -27,7 +27,7 @@ _MOST_SEARCHES = 20
 _MOST_RECORDS = 400
 """Of one search, its confirmations among them: what a kernel can be summed over in no time."""
 _MOST_NAMED = 3
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a file raises that is not ours, is cut short or was written over."""
 
 _Found = tuple[str, list[TrialRecord]]

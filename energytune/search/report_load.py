@@ -27,7 +27,7 @@ __all__ = ["LoadedSearch", "load_search", "load_search_of_study"]
 
 _IDENTITY = ("search_id", "data", "weights")
 """What ``search.json`` holds beside settings."""
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,10 @@ def load_search_of_study(storage: str, name: str) -> LoadedSearch:
         ResourceError: The database does not answer.
     """
     study = load_study(storage, name)
-    about = study.user_attrs.get("energytune")
+    try:
+        about = study.user_attrs.get("energytune")
+    except RecursionError:  # Optuna copies them, however deep they are
+        about = None
     if not isinstance(about, dict):
         raise OutputError(
             f"The study {name!r} was not made by energytune, or by an earlier version, and does "

@@ -201,7 +201,9 @@ class Replayer:
         run.metrics, run.unsent_params, run.tags = [], {}, {}
         while run.files:
             path = self._folder / run.files[0]
-            if path.is_file():  # one that was deleted since must not block the rest for ever
+            # one that was deleted since must not block the rest for ever; one outside of the
+            # folder was not written by a search
+            if path.is_file() and path.resolve().is_relative_to(self._folder.resolve()):
                 self._client.log_artifact(run_id, str(path))
             run.files.pop(0)
         if run.end is not None:

@@ -135,7 +135,10 @@ def _read_header(path: Path, meta: dict[str, Any]) -> StoredFeatures:
     with path.open("rb") as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise DamagedEntry("it is an array of an unknown version")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        try:
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        except Exception as error:  # also what Python's tokenizer raises
+            raise DamagedEntry(f"its header can't be read: {error}") from error
         offset = file.tell()
     if list(shape) != meta["shape"] or dtype.str != meta["dtype"] or fortran:
         raise DamagedEntry(f"the file holds {dtype} {shape}, not what was recorded")

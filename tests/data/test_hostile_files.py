@@ -112,6 +112,16 @@ def test_a_name_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:
     assert made == set()
 
 
+@pytest.mark.parametrize("n_bytes", [0, 3, 4, 9, 10, 12, 40, 60])
+def test_an_archive_that_is_cut_short_is_told(tmp_path: Path, n_bytes: int) -> None:
+    content = packed(member("wanted.bin"))
+    flagged = content[:3] + b"\x0e" + content[4:]  # more fields of a header than there are
+    for cut in (content[:n_bytes], flagged[:n_bytes]):
+        told, made = taken(tmp_path, cut)
+        assert "broke off" in told
+        assert made == set()
+
+
 def test_a_file_larger_than_any_is_not_written(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("energytune.data.download._MAX_BYTES", 10)
     assert "has no wanted.bin" in taken(tmp_path, packed(member("wanted.bin")))[0]
