@@ -6,7 +6,6 @@ is being built is left alone, and so is what this package has not put there.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Collection, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from energytune.errors import OutputError
+from energytune.json_text import read_json
 from energytune.training.feature_entry import META_NAME
 from energytune.training.feature_store import BUILDING_SUFFIX, LEASE_SUFFIX, FeatureStore
 
@@ -151,7 +151,7 @@ def _what(path: Path, kind: str) -> str:
     if path.suffix == BUILDING_SUFFIX:
         return "an unfinished build"
     try:
-        meta = json.loads((path / META_NAME).read_text(encoding="utf-8"))
+        meta = read_json(path / META_NAME)
         parts = meta["parts"]
         name = "{dataset} / {backbone} / depth {reinit_depth} / {split}".format(**parts)
         views = f", {parts['n_views']} views" if parts["n_views"] > 1 else ""
@@ -162,7 +162,7 @@ def _what(path: Path, kind: str) -> str:
 
 def _fitted(path: Path) -> str:
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = read_json(path)
         return "{n} of {shape[largest]} for {shape[backbone]} / {shape[head_arch]}".format(
             n=note["n_samples"], shape=note["shape"]
         )

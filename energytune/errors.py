@@ -28,8 +28,27 @@ __all__ = [
 ]
 
 
+_MAX_LETTERS = 8_000
+_LETTERS_OF_END = 800
+
+
 class EnergyTuneError(Exception):
-    """Base of all errors that carry a message for the user: name, rule, value, what to do next."""
+    """Base of all errors that carry a message for the user: name, rule, value, what to do next.
+
+    The middle of a message of more than 8,000 letters is left out: a value that breaks a rule may
+    be a whole file.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(_shortened(arg) if isinstance(arg, str) else arg for arg in args))
+
+
+def _shortened(text: str) -> str:
+    n_left_out = len(text) - _MAX_LETTERS
+    if n_left_out <= 0:
+        return text
+    head, tail = text[: _MAX_LETTERS - _LETTERS_OF_END], text[-_LETTERS_OF_END:]
+    return f"{head} [... {n_left_out:,} letters left out ...] {tail}"
 
 
 class ConfigError(EnergyTuneError, ValueError):

@@ -5,7 +5,13 @@ import pickle
 import pytest
 
 from energytune import errors
-from energytune.errors import EnergyTuneError, near_names, unknown_name
+from energytune.errors import (
+    ConfigError,
+    EnergyTuneError,
+    OutputError,
+    near_names,
+    unknown_name,
+)
 
 PARENTS = {
     "BudgetError": RuntimeError,
@@ -61,3 +67,13 @@ def test_unknown_name_lists_a_few_or_counts_many() -> None:
     )
     many = [f"network_{i:03d}" for i in range(50)]
     assert str(unknown_name("backbone", "zz", many)) == "Unknown backbone 'zz'. 50 are known."
+
+
+def test_the_middle_of_an_endless_message_is_left_out() -> None:
+    told = str(ConfigError("begin" + "x" * 100_000 + "end"))
+    assert told.startswith("begin")
+    assert told.endswith("end")
+    assert "92,008 letters left out" in told
+    assert len(told) < 9_000
+    assert str(OutputError("short")) == "short"
+    assert OutputError(2, "no such file").errno == 2

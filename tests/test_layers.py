@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "energytune"
 
 FLOORS = (
-    {"errors"},
+    {"errors", "json_text", "redact"},
     {"checks", "paths", "progress", "seeds"},
     {"storage"},
     {"config", "tasks"},

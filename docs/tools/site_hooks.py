@@ -22,6 +22,7 @@ from mkdocs.structure.pages import Page
 MOUNTED = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "benchmarks/README.md",
     "benchmarks/paper/README.md",
     "benchmarks/paper/printed/README.md",

@@ -9,6 +9,7 @@ from energytune.errors import ConfigError
 __all__ = ["format_seconds", "parse_duration"]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_MAX_S = 1000 * 365.0 * 86400.0
 _PART = re.compile(r"(\d+(?:\.\d+)?)([a-z]*)")
 
 
@@ -35,6 +36,8 @@ def parse_duration(text: str, *, option: str = "--time-budget", may_be_zero: boo
         if unit not in _UNITS:
             raise ConfigError(f"{option} {text!r}: unknown unit {unit!r}. {advice}")
         seconds += float(number) * _UNITS[unit]
+    if seconds > _MAX_S:
+        raise ConfigError(f"{option} must be at most 1000 years, got {text!r}. {advice}")
     if seconds <= 0 and not may_be_zero:
         raise ConfigError(f"{option} must be longer than 0 s, got {text!r}. {advice}")
     return seconds

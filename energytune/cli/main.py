@@ -7,6 +7,8 @@ need them, never by ``--help``.
 from __future__ import annotations
 
 import errno
+import sys
+import traceback
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
@@ -25,6 +27,7 @@ from energytune.cli.resume import resume
 from energytune.cli.search import search
 from energytune.cli.stores import sync, ui
 from energytune.errors import EnergyTuneError
+from energytune.redact import redact
 
 __all__ = ["app", "main"]
 
@@ -44,7 +47,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except EnergyTuneError as error:
-            typer.echo(f"Error: {error}", err=True)
+            typer.echo(f"Error: {redact(str(error))}", err=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             typer.echo("Interrupted.", err=True)
@@ -115,8 +118,12 @@ app.add_typer(champion_app, name="champion")
 
 
 def main() -> None:
-    """Runs the command line."""
-    app()
+    """Runs the command line; a bug shows its traceback, without the logins of addresses."""
+    try:
+        app()
+    except Exception:
+        sys.stderr.write(redact(traceback.format_exc()))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

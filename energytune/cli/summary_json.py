@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from energytune.cli.summary import Summary
+from energytune.redact import redact
 from energytune.report.comparison import Comparison, Confirmed, Lead
 from energytune.report.inputs import Standing
 from energytune.report.neighbours import Neighbour
@@ -51,7 +52,7 @@ def to_json(summary: Summary) -> str:
         },
         "tracking": tracking
         and {
-            "uri": tracking.uri,
+            "uri": redact(tracking.uri),
             "link": tracking.link,
             "warning": tracking.warning,
             "n_unsent": tracking.n_unsent,

@@ -9,6 +9,7 @@ from energytune.cli.duration import format_seconds
 from energytune.cli.lines import percent, trial_name
 from energytune.cli.neighbours_text import print_neighbours
 from energytune.cli.summary import Summary
+from energytune.redact import redact
 from energytune.report.intervals import Interval
 
 __all__ = ["print_summary"]
@@ -119,7 +120,9 @@ def _print_records(console: Console, summary: Summary) -> None:
         when = ", while `energytune ui` runs" if not tracking.uri.startswith("http") else ""
         _line(
             console,
-            f"MLflow{when}: {tracking.link}" if tracking.link else f"MLflow: {tracking.uri}",
+            f"MLflow{when}: {tracking.link}"
+            if tracking.link
+            else f"MLflow: {redact(tracking.uri)}",
         )
         if tracking.warning:
             _line(console, f"Warning: {tracking.warning}")

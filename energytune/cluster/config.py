@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energytune.errors import ConfigError
+from energytune.redact import redact
 
 __all__ = ["ClusterConfig"]
 
@@ -51,7 +52,7 @@ class ClusterConfig:
             )
         if self.address is not None and self.address.startswith("ray://"):
             raise ConfigError(
-                f"ray_address must be host:port of the head, got {self.address!r}. Ray Client "
-                "(ray://) would run the search itself on the head: start the search on a node "
-                "of the cluster and give the address that `ray start` printed."
+                f"ray_address must be host:port of the head, got {redact(self.address)!r}. Ray "
+                "Client (ray://) would run the search itself on the head: start the search on a "
+                "node of the cluster and give the address that `ray start` printed."
             )

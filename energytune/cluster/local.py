@@ -27,6 +27,7 @@ from energytune.cluster.resources import (
     unreachable,
 )
 from energytune.errors import ResourceError
+from energytune.redact import redact
 
 __all__ = ["RayCluster"]
 
@@ -124,15 +125,15 @@ class RayCluster:
             _init(undo, address=address)
         except Exception as failure:
             raise unreachable(address, failure) from failure
-        self._adopt(f"the cluster at {address}")
+        self._adopt(f"the cluster at {redact(address)}")
 
     def _share(self) -> None:
         """Uses the session that this process has open, if it is the one that is asked for."""
         open_at = str(ray.get_runtime_context().gcs_address)
         if self.config.address not in (None, "auto", open_at):
             raise ResourceError(
-                f"ray_address = {self.config.address!r}, but this process has already joined "
-                f"Ray at {open_at!r}. Call ray.shutdown() first."
+                f"ray_address = {redact(str(self.config.address))!r}, but this process has "
+                f"already joined Ray at {open_at!r}. Call ray.shutdown() first."
             )
         self._adopt("the Ray session of this process")
 

@@ -12,6 +12,7 @@ import ray
 
 from energytune.cluster.config import ClusterConfig
 from energytune.errors import ResourceError
+from energytune.redact import redact
 
 __all__ = [
     "available_cpus",
@@ -133,6 +134,7 @@ def knock(
 def unreachable(address: str, why: Exception) -> ResourceError:
     """Builds the error for a cluster that can't be joined."""
     return ResourceError(
-        f"No Ray cluster could be joined at {address!r}: {why}. Start the search on a node of "
+        f"No Ray cluster could be joined at {redact(address)!r}: "
+        f"{redact(str(why), address)}. Start the search on a node of "
         "the cluster, with the address that `ray start --head` printed."
     )

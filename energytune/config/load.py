@@ -18,6 +18,7 @@ from energytune.errors import ConfigError, unknown_name
 __all__ = ["apply_fixes", "list_spaces", "load_space", "parse_fix"]
 
 _SUFFIXES = (".yaml", ".yml")
+_MAX_BYTES = 1 << 20
 
 
 class _Loader(yaml.SafeLoader):
@@ -26,6 +27,16 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self.repeated: list[str] = []
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Builds a node; refuses references, of which a few lines can make millions of values."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "references (*name) are not taken: write the values out", mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Builds a mapping; notes the repeated keys."""
@@ -134,7 +145,11 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
         ConfigError: The file can't be read, is no YAML, or holds no mapping.
     """
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise ConfigError(f"{path}: a search space has at most {_MAX_BYTES >> 20} MiB")
+        loader = _Loader(content.decode("utf-8"))
         try:
             data = loader.get_single_data()
         finally:

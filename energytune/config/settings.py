@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,6 +12,7 @@ from energytune.config.engine import EngineConfig
 from energytune.config.problems import describe_problems
 from energytune.config.space import SearchSpace
 from energytune.errors import ConfigError
+from energytune.redact import redact
 
 __all__ = ["CONVERGING_SAMPLERS", "SearchConfig", "search_config"]
 
@@ -142,6 +144,11 @@ class SearchConfig(BaseModel):
                 "deviation. Search with them, or end by trials, time or finetuning epochs"
             )
         return self
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Yields what is printed: addresses without their logins."""
+        for name, value in super().__repr_args__():
+            yield name, redact(value) if isinstance(value, str) else value
 
 
 def search_config(**values: Any) -> SearchConfig:

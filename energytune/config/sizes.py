@@ -11,6 +11,7 @@ __all__ = ["format_bytes", "parse_bytes"]
 _DECIMAL = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BINARY = {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _UNITS = _DECIMAL | _BINARY
+_MAX_DIGITS = 20
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([a-z]*)")
 
 
@@ -30,10 +31,12 @@ def parse_bytes(text: str, name: str) -> int:
     if match is None:
         raise ConfigError(f"{name} must be a size, got {text!r}. {advice}")
     number, unit = match.groups()
-    if not unit and float(number) != 0:
+    if not unit and number.strip("0."):
         raise ConfigError(f"{name} must have a unit, got {text!r}. {advice}")
     if unit and unit not in _UNITS:
         raise ConfigError(f"{name} has the unknown unit {unit!r}, got {text!r}. {advice}")
+    if len(number) > _MAX_DIGITS:
+        raise ConfigError(f"{name} must have at most {_MAX_DIGITS} digits, got {text!r}. {advice}")
     return round(float(number) * _UNITS.get(unit, 1))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energytune.data.entry import DatasetEntry, LoadRequest
+from energytune.data.inside import check_inside
 from energytune.data.mat_files import read_mat
 from energytune.data.missing_files import Wanted, lacking, missing_error, status_of, want
 from energytune.errors import DataError
@@ -79,8 +80,13 @@ def _read_part(folder: Path, images: str, table: Path, request: LoadRequest) -> 
             f"The annotations of {table} must have the fields 'class' and 'fname', but lack "
             f"{', '.join(sorted(lacks))}.{advice}"
         )
-    names = [f"{images}/{row['fname']}" for row in rows]
-    targets = np.array([int(row["class"]) for row in rows], dtype=np.int64) - 1
+    try:
+        names = [f"{images}/{check_inside(str(row['fname']), str(table))}" for row in rows]
+        targets = np.array([int(row["class"]) for row in rows], dtype=np.int64) - 1
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"{table} has a class that is no whole number: {error}. Fetch it again."
+        ) from error
     examined = examine_images(
         folder, names, decode=False, label=f"reading {images}", progress=request.progress
     )

@@ -64,6 +64,9 @@ OPEN_DATASETS: dict[str, Callable[[str], DatasetEntry]] = {
 """Prefixes of names that say where the data are, as in ``folder:PATH``."""
 
 
+_MAX_PART, _MAX_PATH = 255, 4000
+
+
 def default_data_root() -> Path:
     """Returns the folder for datasets: ``$ENERGYTUNE_DATA``, else the user's data folder."""
     named = os.environ.get("ENERGYTUNE_DATA")
@@ -83,8 +86,19 @@ def get_dataset(name: str) -> DatasetEntry:
     if colon and prefix in OPEN_DATASETS:
         if not rest:
             raise ConfigError(f"{name!r} lacks what {prefix!r} points to: write {prefix}:PATH.")
+        _check_path(name, rest.partition("?")[0])
         return OPEN_DATASETS[prefix](name)
     raise unknown_dataset(name)
+
+
+def _check_path(name: str, path: str) -> None:
+    """Raises ConfigError for what no system takes as a path."""
+    longest = max(len(part.encode("utf-8", "replace")) for part in path.split("/"))
+    if "\0" in path or longest > _MAX_PART or len(path) > _MAX_PATH:
+        raise ConfigError(
+            f"{name!r} points to what can't be a path: it has a zero byte, more than {_MAX_PATH} "
+            f"letters, or more than {_MAX_PART} bytes between two slashes. Correct it."
+        )
 
 
 def absolute_name(name: str) -> str:

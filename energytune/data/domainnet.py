@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energytune.data.entry import DatasetEntry, LoadRequest
+from energytune.data.inside import check_inside
 from energytune.data.missing_files import Wanted, lacking, missing_error, status_of, want
 from energytune.errors import DataError
 from energytune.progress import Progress
@@ -88,16 +89,18 @@ def read_list(path: Path) -> list[tuple[str, int]]:
         DataError: A line is no path with a class behind it; names the line.
     """
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         name, _, label = line.strip().rpartition(" ")
-        if not (name and label.isdecimal()):
+        if not (name and label.isdecimal() and len(label) < 10):
             raise DataError(
                 f"Line {number} of {path} must be a path, a blank and a class (a whole number), "
                 f"got {line.strip()!r}. Fetch the list again."
             )
-        rows.append((name.strip(), int(label)))
+        where = f"Line {number} of {path}"
+        rows.append((check_inside(name.strip(), where), int(label)))
     return rows
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import tarfile
 import threading
 import urllib.request
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 from energytune.paths import atomic_file
 from energytune.progress import Advance, Progress
@@ -22,7 +23,14 @@ _CONNECT_S = 6.0  # looking a name up has no time limit of its own
 _READ_S = 30.0
 _CHUNK = 1 << 20
 _ADVICE = "Free some space, or name another folder with --data-root DIR."
-_DAMAGED = (tarfile.TarError, EOFError, zlib.error)
+_MAX_BYTES = 4 << 30
+"""Of a file that is written; the largest that is downloaded has 0.5 GB."""
+_LONG_NAMES = {
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+}
+_DAMAGED = (tarfile.TarError, EOFError, zlib.error, TypeError, ValueError, IndexError, struct.error)
+"""What tarfile raises at a damaged archive: in a header that is cut short it takes ord("")."""
 
 
 def fetch_members(
@@ -56,12 +64,14 @@ def fetch_members(
             closing(response),
             progress.stage(label, int(length) if length else None) as advance,
             tarfile.open(
-                fileobj=cast(IO[bytes], _Counted(response, advance)), mode="r|gz"
+                fileobj=cast(IO[bytes], _Counted(response, advance)),
+                mode="r|gz",
+                tarinfo=_Member,
             ) as archive,
         ):
             for member in archive:
                 name = Path(member.name).name
-                if name in wanted and member.isfile():
+                if name in wanted and member.isfile() and member.size <= _MAX_BYTES:
                     content = archive.extractfile(member)
                     if content is not None:
                         _write(content, folder / name)
@@ -98,7 +108,7 @@ def fetch_file(
         return f"Downloading {url} failed: {error}."
     length = response.headers.get("Content-Length")
     digest = hashlib.md5(usedforsecurity=False)
-    unpack = zlib.decompressobj(wbits=31).decompress if unzip else bytes
+    unpack = _unpacked if unzip else _as_it_is
     try:
         with (
             closing(response),
@@ -106,9 +116,12 @@ def fetch_file(
             atomic_file(path, _ADVICE) as file,
         ):
             source = _Counted(response, advance)
-            while chunk := source.read(_CHUNK):
+            for chunk, pieces in unpack(source):
                 digest.update(chunk)
-                file.write(unpack(chunk))
+                for piece in pieces:
+                    file.write(piece)
+                if file.tell() > _MAX_BYTES:
+                    raise _TransferError(f"it is larger than {_MAX_BYTES >> 30} GiB")
             if digest.hexdigest() != md5:
                 raise _TransferError(
                     f"the md5 of what came must be {md5}, got {digest.hexdigest()}"
@@ -116,6 +129,40 @@ def fetch_file(
     except (_TransferError, zlib.error) as error:
         return f"Downloading {url} broke off: {error}."
     return ""
+
+
+def _as_it_is(source: _Counted) -> Iterator[tuple[bytes, Iterable[bytes]]]:
+    """Yields what comes, and what is to be written of it."""
+    while chunk := source.read(_CHUNK):
+        yield chunk, (chunk,)
+
+
+def _unpacked(source: _Counted) -> Iterator[tuple[bytes, Iterable[bytes]]]:
+    """Yields what comes, and what it unfolds to, a little at a time: it may be a thousandfold."""
+    unfolding = zlib.decompressobj(wbits=31)
+
+    def pieces(chunk: bytes) -> Iterator[bytes]:
+        n_unfolded = 0
+        while chunk and n_unfolded <= _MAX_BYTES:
+            piece = unfolding.decompress(chunk, _CHUNK)
+            n_unfolded += len(piece)
+            chunk = unfolding.unconsumed_tail
+            yield piece
+
+    while chunk := source.read(_CHUNK):
+        yield chunk, pieces(chunk)
+
+
+class _Member(tarfile.TarInfo):
+    """A file in an archive whose name is no longer than a memory can take."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Reads a header."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _LONG_NAMES and member.size > _CHUNK:
+            raise tarfile.ReadError(f"a name of {member.size:,} letters")
+        return member
 
 
 class _TransferError(Exception):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from energytune.errors import DataError, EnergyTuneError
+from energytune.json_text import read_json
 from energytune.paths import atomic_file, cache_dir
 
 __all__ = ["check_file", "file_md5", "note_path", "recall", "remember", "text_digest"]
@@ -63,7 +64,7 @@ def note_path(key: str) -> Path:
 def recall(note: Path) -> Any:
     """Returns what is remembered at ``note``; None if nothing is, or nothing readable."""
     try:
-        return json.loads(note.read_text())
+        return read_json(note)
     except (OSError, ValueError):
         return None
 

@@ -17,6 +17,7 @@ from energytune.data.image_splits import make_splits, parts_of
 from energytune.data.name_options import HF_OPTIONS, is_path, parse_name, slug
 from energytune.data.splits import Splits
 from energytune.errors import DataError, MissingDataError
+from energytune.redact import redact
 
 __all__ = ["read_tables", "table_splits"]
 
@@ -236,7 +237,7 @@ def _short(where: str) -> str:
 
 
 def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:_REASON_LENGTH] or "no reason given"
+    return " ".join(redact(str(error)).split())[:_REASON_LENGTH] or "no reason given"
 
 
 @contextmanager

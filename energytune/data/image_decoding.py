@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from energytune.data.image_reading import FORMATS
 from energytune.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ __all__ = ["MAX_PIXELS", "decode_image", "from_base64"]
 MAX_PIXELS = 64 << 20
 """Largest image, width x height: 67 million pixels, 200 MB in memory."""
 
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_MAX_LETTERS = 6 * MAX_PIXELS
+"""Of base64: four bytes a pixel, line breaks included."""
 _WIDE_MODES = ("I", "F")
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,")
 
@@ -35,8 +37,12 @@ def from_base64(text: str) -> bytes:
     """Returns the bytes of base64 text; line breaks and the head of a data URL are passed over.
 
     Raises:
-        DataError: It is no base64.
+        DataError: It is no base64, or longer than any image that is taken.
     """
+    if len(text) > _MAX_LETTERS:
+        raise DataError(
+            f"it has {len(text):,} letters, more than {_MAX_LETTERS:,}. Make it smaller"
+        )
     stripped = "".join(_DATA_URL.sub("", text.lstrip()[:64], count=1).split())
     stripped += "".join(text.lstrip()[64:].split())
     try:
@@ -64,11 +70,17 @@ def decode_image(raw: Any) -> Any:
     if isinstance(raw, bytes | bytearray | memoryview):
         return _decoded(io.BytesIO(bytes(raw)))
     if isinstance(raw, str | os.PathLike):
+        path = Path(raw)
         try:
-            with Path(raw).open("rb") as file:
+            if path.exists() and not path.is_file():
+                raise DataError("it is no file: a folder, a pipe or a device")
+            with path.open("rb") as file:
                 return _decoded(file)
-        except OSError as failure:
-            raise DataError(f"it can't be opened: {failure.strerror or failure}") from failure
+        except DataError:
+            raise
+        except (OSError, ValueError) as failure:  # ValueError: a zero byte in the path
+            reason = getattr(failure, "strerror", None) or failure
+            raise DataError(f"it can't be opened: {reason}") from failure
     return raw
 
 
@@ -78,7 +90,7 @@ def _decoded(file: BinaryIO) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our limit is told below
         try:
-            picture = Image.open(file, formats=_FORMATS)
+            picture = Image.open(file, formats=FORMATS)
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise DataError(
@@ -89,7 +101,7 @@ def _decoded(file: BinaryIO) -> Image.Image:
         except DataError:
             raise
         except UnidentifiedImageError as failure:
-            raise DataError(f"it is no image of the formats {', '.join(_FORMATS)}") from failure
+            raise DataError(f"it is no image of the formats {', '.join(FORMATS)}") from failure
         except Image.DecompressionBombError as failure:
             raise DataError("it unfolds to too many pixels. Make it smaller") from failure
         except Exception as failure:  # decoders raise OSError, ValueError, SyntaxError, struct...

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from stat import S_ISREG
 
 from energytune.data.file_checks import note_path, recall, remember
 from energytune.data.image_reading import read_image
@@ -121,6 +122,8 @@ def _stats(root: Path, names: Sequence[str], *, strict: bool) -> list[tuple[int,
 def _examine(path: Path, decode: bool) -> _Fact:
     try:
         stat = path.stat()
+        if not S_ISREG(stat.st_mode):
+            raise OSError("it is no file, but a folder, a pipe or a device")
         content = path.read_bytes()
     except OSError as error:
         if decode:

@@ -10,8 +10,10 @@ from energytune.errors import DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["IMAGE_SUFFIXES", "is_image_name", "read_image"]
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "is_image_name", "read_image"]
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is decoded, whatever a file is called: of Pillow's other formats some start programs."""
 _SUFFIXES = ("bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "ppm", "tif", "tiff")
 IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in (*_SUFFIXES, "webp"))
 """Endings, in lower case, of what counts as an image file."""
@@ -38,9 +40,11 @@ def read_image(source: Path | BinaryIO) -> Image.Image:
     from PIL import Image
 
     if isinstance(source, Path):
+        if source.exists() and not source.is_file():
+            raise OSError(f"{source} is no file: a folder, a pipe or a device")
         with source.open("rb") as file:
             return read_image(file)
-    picture = Image.open(source)
+    picture = Image.open(source, formats=FORMATS)
     picture.load()  # opening reads the header only
     if picture.mode.partition(";")[0] in _WIDE_MODES:
         # Pillow would clip them to 255: a 16-bit picture turns white without a word.

@@ -21,6 +21,7 @@ from energytune.data.entry import DatasetEntry, LoadRequest
 from energytune.data.folder_layout import ClassFolders, class_indices, scan_classes
 from energytune.data.image_reading import is_image_name
 from energytune.data.missing_files import Wanted, lacking, missing_error, status_of, want
+from energytune.data.table_lines import table_lines
 from energytune.errors import DataError
 from energytune.progress import Progress
 
@@ -118,16 +119,19 @@ def _kaggle_valid(folder: Path, solution: Path) -> ClassFolders:
         DataError: A line is of another form, or an image is not in the list.
     """
     classes: dict[str, str] = {}
-    with solution.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            words = row[1].split() if len(row) == 2 else []
-            if number == 1 and row[:1] == ["ImageId"]:
-                continue
-            if not words:
-                raise DataError(
-                    f"Line {number} of {solution} must be an image and its boxes, got {row}."
-                )
-            classes[row[0]] = words[0]
+    try:
+        with solution.open(newline="", encoding="utf-8", errors="replace") as file:
+            for number, row in enumerate(csv.reader(table_lines(solution, file)), start=1):
+                words = row[1].split() if len(row) == 2 else []
+                if number == 1 and row[:1] == ["ImageId"]:
+                    continue
+                if not words:
+                    raise DataError(
+                        f"Line {number} of {solution} must be an image and its boxes, got {row}."
+                    )
+                classes[row[0]] = words[0]
+    except csv.Error as error:
+        raise DataError(f"{solution} can't be read as a table: {error}. Unpack it anew.") from error
     found = ClassFolders({wnid: [] for wnid in sorted(set(classes.values()))})
     for name in sorted(filter(is_image_name, os.listdir(folder))):
         wnid = classes.get(Path(name).stem)

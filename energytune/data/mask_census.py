@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from energytune.data.image_reading import FORMATS
 from energytune.data.mask_files import MaskPair, check_same_size, read_mask
 from energytune.errors import DataError, EnergyTuneError
+from energytune.json_text import read_json
 from energytune.paths import atomic_file, cache_dir
 from energytune.progress import NO_PROGRESS, Progress
 
@@ -89,7 +91,7 @@ def take_census(
 def _facts(pair: MaskPair, class_names: Sequence[str]) -> PairFacts:
     mask = read_mask(pair.mask, class_names)
     try:
-        with Image.open(pair.image) as image:
+        with Image.open(pair.image, formats=FORMATS) as image:
             size = image.size
         content = pair.image.read_bytes() + pair.mask.read_bytes()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as failure:
@@ -112,7 +114,7 @@ def _seen(pair: MaskPair) -> list[int]:
 
 def _read(note: Path) -> dict[str, Any]:
     try:
-        content = json.loads(note.read_text())
+        content = read_json(note)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from energytune.data.image_reading import FORMATS
 from energytune.data.joint_transforms import UNLABELLED
 from energytune.errors import DataError
 
@@ -44,7 +45,7 @@ def read_image(path: Path) -> Image.Image:
         DataError: It can't be read; names the file.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             image.load()
             return image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as failure:

@@ -16,6 +16,7 @@ from torch import Tensor
 from energytune.data.fingerprint import hash_lines, hash_tensors
 from energytune.data.molecule_arrays import MoleculeArrays
 from energytune.errors import OutputError
+from energytune.json_text import parse_json
 from energytune.paths import atomic_file, cache_dir
 
 __all__ = ["PARTS", "MoleculeTable", "cached_table", "file_stamp"]
@@ -97,7 +98,7 @@ def _read(path: Path) -> MoleculeTable | None:
         digest = tensors.pop("sha256")
         if not torch.equal(digest, _digest(tensors)):
             return None
-        about = json.loads(tensors["about"].numpy().tobytes())
+        about = parse_json(tensors["about"].numpy().tobytes())
         return MoleculeTable(
             molecules=MoleculeArrays.from_tensors(tensors),
             labels=tensors["labels"],
@@ -106,7 +107,7 @@ def _read(path: Path) -> MoleculeTable | None:
             split=about["split"],
             notes=tuple(about["notes"]),
         )
-    except (OSError, SafetensorError, KeyError):
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
         return None
 
 

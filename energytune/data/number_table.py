@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from energytune.data.gzipped import open_gzip, open_gzip_text
+from energytune.data.table_lines import MAX_COLUMNS, table_lines
 from energytune.errors import DataError
 
 __all__ = ["read_numbers"]
@@ -34,18 +38,21 @@ def read_numbers(
         width = _n_columns(path, n_columns)
         # Blank lines are rows of one blank cell. Columns are counted here: pandas fills what is
         # too short with blanks and cuts off what is too long, without a word.
-        numbers = pd.read_csv(
-            path,
-            header=None,
-            names=list(range(width)),
-            index_col=False,
-            skip_blank_lines=False,
-            dtype=np.float64,
-        ).to_numpy()
+        with open_gzip(path) as file:
+            numbers = pd.read_csv(
+                file,
+                header=None,
+                names=list(range(width)),
+                index_col=False,
+                skip_blank_lines=False,
+                dtype=np.float64,
+            ).to_numpy()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(
             f"{path} is damaged or was not unpacked whole: {error}. Unpack the archive again."
         ) from error
+    except DataError:
+        raise
     except (ValueError, _Ragged) as error:
         raise _first_problem(path, n_columns, blanks, str(error)) from error
     if not blanks and bool(np.isnan(numbers).any()):
@@ -62,9 +69,12 @@ def _n_columns(path: Path, expected: int | None) -> int:
 
     Raises:
         _Ragged: Some row has another number.
+        DataError: There are too many.
     """
-    with gzip.open(path, "rb") as file:
+    with open_gzip(path) as file:
         counts = {line.count(b",") + 1 for line in file}
+    if max(counts, default=1) > MAX_COLUMNS:
+        raise DataError(f"{path} has a row of over {MAX_COLUMNS:,} columns. Unpack it again.")
     if len(counts | {expected or max(counts, default=1)}) > 1:
         raise _Ragged("its rows differ in their number of columns")
     return expected or max(counts, default=1)
@@ -72,8 +82,8 @@ def _n_columns(path: Path, expected: int | None) -> int:
 
 def _first_problem(path: Path, n_columns: int | None, blanks: bool, cause: str) -> DataError:
     """Returns the error for the first line that is wrong, found by a slower reader."""
-    with gzip.open(path, "rt", encoding="utf-8", newline="", errors="replace") as file:
-        for line, cells in enumerate(csv.reader(file), start=1):
+    with open_gzip_text(path, errors="replace") as file:
+        for line, cells in enumerate(_rows(path, file), start=1):
             cells = cells or [""]
             n_columns = len(cells) if n_columns is None else n_columns
             if len(cells) != n_columns:
@@ -86,6 +96,14 @@ def _first_problem(path: Path, n_columns: int | None, blanks: bool, cause: str) 
                         f"{path}, line {line}, column {column}: must be a number, got {cell!r}."
                     )
     return DataError(f"{path} can't be read: {cause}.")
+
+
+def _rows(path: Path, file: TextIO) -> Iterator[list[str]]:
+    reader = csv.reader(table_lines(path, file))
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: it can't be read ({error}).") from error
 
 
 def _is_number(cell: str) -> bool:

@@ -11,9 +11,12 @@ graphs come with ogb's atom features, so that RDKit is not needed; bond features
 from __future__ import annotations
 
 import csv
-import gzip
 import itertools
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -21,11 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from energytune.data.atoms import ATOM_CATEGORIES, ATOM_FEATURES, MAX_ATOMS
+from energytune.data.gzipped import open_gzip_text
 from energytune.data.molecule_arrays import MoleculeArrays
 from energytune.data.molecule_table import PARTS, MoleculeTable, file_stamp
 from energytune.data.number_table import read_numbers
 from energytune.data.scaffold import scaffold_split
 from energytune.data.smiles import murcko_scaffold, parse_smiles, quiet_rdkit, require_rdkit
+from energytune.data.table_lines import table_lines
 from energytune.errors import DataError
 
 __all__ = ["missing_files", "read_ogb_folder", "stamps"]
@@ -37,6 +42,7 @@ _N_NODES = "raw/num-node-list.csv.gz"
 _N_EDGES = "raw/num-edge-list.csv.gz"
 _MAPPING = "mapping/mol.csv.gz"
 _SPLITS = tuple(f"split/scaffold/{part}.csv.gz" for part in PARTS)
+_MAX_COUNT = 2**31
 _NOT_LABELS = ("smiles", "mol_id")
 
 
@@ -91,7 +97,7 @@ def read_ogb_folder(folder: Path) -> MoleculeTable:
 
 def _counts(path: Path) -> NDArray[np.int64]:
     counts = read_numbers(path, n_columns=1)[:, 0]
-    bad = np.flatnonzero((counts < 0) | (counts != np.floor(counts)))
+    bad = np.flatnonzero(~((counts >= 0) & (counts < _MAX_COUNT) & (counts % 1 == 0)))
     if len(bad):
         raise DataError(
             f"{path}, line {bad[0] + 1}: a count must be a whole number >= 0, got "
@@ -185,6 +191,18 @@ def _parts(folder: Path, n_molecules: int) -> tuple[dict[str, Tensor], str]:
     return parts, "official scaffold split"
 
 
+@contextmanager
+def _mapping(path: Path) -> Iterator[TextIO]:
+    """Opens the mapping; what is wrong with it is a DataError."""
+    try:
+        with open_gzip_text(path, errors="replace") as file:
+            yield file
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise DataError(
+            f"{path} is damaged or was not unpacked whole: {error}. Unpack the archive again."
+        ) from error
+
+
 def _smiles(folder: Path, n_molecules: int) -> list[str]:
     path = folder / _MAPPING
     if not path.is_file():
@@ -193,8 +211,8 @@ def _smiles(folder: Path, n_molecules: int) -> list[str]:
             "Unpack the archive again."
         )
     require_rdkit(f"{folder} has no split/scaffold/*.csv.gz, and splitting it")
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        smiles = [row.get("smiles") or "" for row in csv.DictReader(file)]
+    with _mapping(path) as file:
+        smiles = [row.get("smiles") or "" for row in csv.DictReader(table_lines(path, file))]
     _check_equal(folder, n_molecules, "molecules", _N_NODES, len(smiles), _MAPPING)
     return smiles
 
@@ -203,8 +221,8 @@ def _label_names(folder: Path, n_labels: int) -> tuple[str, ...]:
     """Returns the names in the mapping's header; numbered ones if it is not there."""
     path = folder / _MAPPING
     if path.is_file():
-        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-            header = next(iter(csv.reader(itertools.islice(file, 1))), [])
+        with _mapping(path) as file:
+            header = next(iter(csv.reader(itertools.islice(table_lines(path, file), 1))), [])
         names = tuple(name for name in header if name not in _NOT_LABELS)
         if len(names) == n_labels:
             return names

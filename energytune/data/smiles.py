@@ -17,6 +17,7 @@ from energytune.data.molecule_arrays import MoleculeGraph
 from energytune.errors import MissingDataError
 
 __all__ = [
+    "MAX_LETTERS",
     "has_rdkit",
     "molecule_graph",
     "murcko_scaffold",
@@ -27,6 +28,8 @@ __all__ = [
     "smiles_problem",
 ]
 
+MAX_LETTERS = 10_000
+"""Longest SMILES: its reading takes time with the square of the length, here some seconds."""
 _CHIRALITIES = (
     "CHI_UNSPECIFIED",
     "CHI_TETRAHEDRAL_CW",
@@ -77,14 +80,14 @@ def quiet_rdkit() -> Iterator[None]:
 
 
 def parse_smiles(smiles: str) -> Any | None:
-    """Returns RDKit's molecule; None if the text is empty or no valid SMILES.
+    """Returns RDKit's molecule; None if the text is empty, too long, or no valid SMILES.
 
     Call it within :func:`quiet_rdkit`.
     """
     from rdkit import Chem
 
     text = smiles.strip()
-    molecule = Chem.MolFromSmiles(text) if text else None
+    molecule = Chem.MolFromSmiles(text) if 0 < len(text) <= MAX_LETTERS else None
     return molecule if molecule is not None and molecule.GetNumAtoms() else None
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from energytune.data.gzipped import open_gzip_text
 from energytune.data.label_columns import LabelColumn, choose_labels
+from energytune.data.table_lines import MAX_COLUMNS, MAX_LETTERS, table_lines
 from energytune.errors import DataError
 
 __all__ = ["SmilesRows", "read_smiles_csv"]
@@ -84,7 +87,7 @@ def read_smiles_csv(
 
 def _opened(path: Path) -> TextIO:
     if path.name.endswith(".gz"):
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
+        return open_gzip_text(path, "utf-8-sig")
     return path.open(encoding="utf-8-sig", newline="")
 
 
@@ -121,12 +124,12 @@ def _read(path: Path, file: TextIO, smiles: str | None, labels: Sequence[str] | 
 
 def _records(path: Path, file: TextIO) -> Iterator[tuple[int, list[str]]]:
     """Yields the line on which each record begins and its cells; blank lines are passed over."""
-    first = file.readline()
+    first = file.readline(MAX_LETTERS)
     while first and not first.strip():
-        first = file.readline()
+        first = file.readline(MAX_LETTERS)
     delimiter = max(",;\t", key=first.count)
     file.seek(0)
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    reader = csv.reader(table_lines(path, file), delimiter=delimiter, strict=True)
     line = 1
     try:
         for cells in reader:
@@ -142,11 +145,17 @@ def _records(path: Path, file: TextIO) -> Iterator[tuple[int, list[str]]]:
 def _check_header(path: Path, line: int, header: list[str]) -> None:
     if not header:
         raise DataError(f"{path} is empty: a header with the columns' names must come first.")
-    twice = sorted({name for name in header if header.count(name) > 1})
+    if len(header) > MAX_COLUMNS:
+        raise DataError(
+            f"{path}, line {line}: {len(header):,} columns, more than {MAX_COLUMNS:,}. Give the "
+            "SMILES and the labels alone."
+        )
+    counts = Counter(header)
+    twice = sorted(name for name, n_times in counts.items() if n_times > 1)
     if twice:
         raise DataError(
             f"{path}, line {line}: the column {twice[0]!r} stands in the header "
-            f"{header.count(twice[0])} times. Give every column a name of its own."
+            f"{counts[twice[0]]} times. Give every column a name of its own."
         )
 
 

@@ -11,6 +11,7 @@ __all__ = ["URL", "find_voc", "read_list", "require_voc"]
 
 URL = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 
+_MAX_KEY = 60
 _LISTS = "ImageSets/Segmentation"
 _NEEDED = (f"{_LISTS}/train.txt", f"{_LISTS}/val.txt", "JPEGImages", "SegmentationClass")
 _PLACES = ("VOCdevkit/VOC2012", "VOC2012", ".")
@@ -72,7 +73,7 @@ def read_list(folder: Path, part: str) -> list[MaskPair]:
         if not (key := line.strip()):
             continue
         where = f"Line {number} of {path}"
-        if len(key.split()) > 1 or "/" in key or "\\" in key:
+        if len(key.split()) > 1 or "/" in key or "\\" in key or len(key) > _MAX_KEY:
             raise DataError(
                 f"{where} must be the id of one image, such as 2007_000032, got {key!r}. Use the "
                 f"list in {_LISTS}/, not one with labels behind the ids."

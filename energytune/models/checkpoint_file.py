@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from energytune.errors import CheckpointError, MissingDataError
+from energytune.json_text import parse_json
 from energytune.models.checkpoint_pickle import SAVE_HINT, load_pickled
 
 __all__ = ["file_sha256", "flatten_tensors", "read_metadata", "read_tensors"]
@@ -109,10 +109,10 @@ def read_metadata(path: Path) -> dict[str, str]:
         file.seek(8)
         raw = file.read(n_bytes)
     try:
-        header = json.loads(raw)
+        header = parse_json(raw)
         metadata = header.get("__metadata__") or {}
         texts = {str(key): value for key, value in metadata.items()}
-    except (ValueError, AttributeError, RecursionError) as failure:
+    except (ValueError, AttributeError) as failure:
         reason = str(failure).splitlines()[0]
         raise _refusal(path, f"has a damaged header: {reason}", "Download it again.") from None
     if not all(isinstance(value, str) for value in texts.values()):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +22,14 @@ from optuna.study import Study, StudyDirection
 
 from energytune.errors import (
     ConfigError,
+    EnergyTuneError,
     MissingDataError,
     OutputError,
     ResourceError,
     unknown_name,
 )
 from energytune.optimizer.patient import PatientStorage
+from energytune.redact import redact
 
 __all__ = ["load_study", "open_study", "other_studies", "quiet_optuna"]
 
@@ -73,7 +74,7 @@ def open_study(storage: str, name: str, *, sampler: BaseSampler, pruner: BasePru
         )
     if study.direction != StudyDirection.MAXIMIZE:
         raise OutputError(
-            f"The study {name!r} in {_without_password(storage)} minimises, so it belongs to "
+            f"The study {name!r} in {redact(storage)} minimises, so it belongs to "
             "another search. Choose another storage or output folder."
         )
     return study
@@ -99,9 +100,9 @@ def load_study(storage: str, name: str) -> Study:
         )
     with quiet_optuna():
         opened = _open(storage)
-        known = [study.study_name for study in opened.get_all_studies()]
+        known = [str(study.study_name) for study in opened.get_all_studies()]
         if name not in known:
-            raise unknown_name("study", name, known, f"Storage: {_without_password(storage)}.")
+            raise unknown_name("study", name, known, f"Storage: {redact(storage)}.")
         return optuna.load_study(study_name=name, storage=opened)
 
 
@@ -187,9 +188,11 @@ def _open_journal(url: str) -> BaseStorage:
         raise _unwritable(path, error) from error
     try:
         return JournalStorage(_Journal(path))
-    except (json.JSONDecodeError, ValueError, KeyError) as error:
+    except EnergyTuneError:
+        raise
+    except Exception as error:  # Optuna takes its lines as they are: they raise whatever they do
         raise OutputError(
-            f"The study's journal {path} is damaged or is no journal: {error}. Restore it from "
+            f"The study's journal {path} is damaged or is no journal: {error!r}. Restore it from "
             "a copy or choose another folder."
         ) from error
 
@@ -210,7 +213,7 @@ def _drop_torn_tail(path: Path) -> None:
 def _open_database(url: str) -> BaseStorage:
     from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-    shown = _without_password(url)
+    shown = redact(url)
     try:
         # a connection that was lost with its server is noticed before it is used
         opened = get_storage(RDBStorage(url, engine_kwargs={"pool_pre_ping": True}))
@@ -224,19 +227,21 @@ def _open_database(url: str) -> BaseStorage:
     except ArgumentError as error:
         raise ConfigError(
             f"storage must be journal:///path, sqlite:///path or a database URL. Got {shown!r}: "
-            f"{_without_password(str(error))}."
+            f"{redact(str(error), url)}."
         ) from error
+    except ValueError:  # its text may hold a part of the password
+        raise ConfigError(
+            f"storage {shown!r} has a port that is no number. Write @, / and : in a password as "
+            "%40, %2F and %3A."
+        ) from None
     except ImportError as error:
         raise ConfigError(
             f"storage {shown!r} needs a database driver that is not installed "
-            f"({error.__cause__ or error}). Install it with pip, for PostgreSQL psycopg2-binary."
+            f"({redact(str(error.__cause__ or error), url)}). Install it with pip, for PostgreSQL "
+            "psycopg2-binary."
         ) from error
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise ResourceError(
-            f"The database {shown!r} does not answer: {_without_password(str(error))}. Check "
+            f"The database {shown!r} does not answer: {redact(str(error), url)}. Check "
             "that it runs and that user, password and database are right."
         ) from error
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"://([^:/@\s]*):[^@\s]*@", r"://\1:***@", text)

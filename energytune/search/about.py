@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from energytune.config import MapHead, Recipe, SearchConfig
 from energytune.errors import OutputError
+from energytune.json_text import read_json
 from energytune.optimizer import Standing
 from energytune.paths import atomic_file
+from energytune.redact import has_secret
 from energytune.science.noise import SeedNoise
 from energytune.search.code_version import code_tags
 from energytune.search.folder import RunFolder
 from energytune.search.result import TuneResult
-from energytune.storage import redact_url
 from energytune.training import ProbeSnapshot
 from energytune.trial import TrialRecord
 from energytune.trial.map_curve import MapCurve
@@ -209,7 +210,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
         OutputError: The file can't be read or is damaged.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         if not isinstance(found, dict) or found["format"] != _FORMAT:
             raise ValueError("it is of another version of energytune")
     except FileNotFoundError:
@@ -226,9 +227,7 @@ def _settings(config: SearchConfig) -> dict[str, Any]:
     """Returns the settings without what may hold a password."""
     plain = config.model_dump(mode="json", exclude={"out"})
     for name in _MAY_HOLD_PASSWORDS:
-        if plain[name] is not None and (
-            "@" in plain[name] or redact_url(plain[name]) != plain[name]
-        ):
+        if plain[name] is not None and has_secret(plain[name]):
             plain[name] = None
     return plain
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from energytune.config import EngineConfig, SearchConfig
 from energytune.errors import OutputError
+from energytune.json_text import read_json
 from energytune.paths import atomic_file
 
 __all__ = ["DEFAULT_HOME", "RunFolder", "default_out"]
@@ -21,6 +22,7 @@ DEFAULT_HOME = Path("energytune-runs")
 """Where searches go that name no folder; they share one MLflow store there."""
 
 _ADVICE = "Choose another folder with --out, or free some space."
+_MAX_LETTERS = 60  # of a dataset's name: with four bytes each they are still a file name
 _NOT_IDENTITY = {
     "out",
     "narrow_depth",
@@ -48,7 +50,7 @@ _NOT_IDENTITY = {
 def default_out(dataset: str) -> Path:
     """Returns a folder that does not exist yet: ``energytune-runs/<dataset>-<date>-<time>``."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    name = f"{dataset.replace('/', '-').replace(':', '-')}-{stamp}"
+    name = f"{dataset.replace('/', '-').replace(':', '-')[:_MAX_LETTERS]}-{stamp}"
     candidate, n_tries = DEFAULT_HOME / name, 1
     while candidate.exists():
         n_tries += 1
@@ -133,7 +135,7 @@ class RunFolder:
         description = {**self._describe(), **content}
         marker = self.path / "search.json"
         try:
-            found = json.loads(marker.read_text()) if marker.exists() else None
+            found = read_json(marker) if marker.exists() else None
             has_files = self.path.is_dir() and any(self.path.iterdir())
         except (OSError, ValueError) as error:
             raise OutputError(f"{marker} can't be read: {error}. {_ADVICE}") from error

@@ -6,13 +6,13 @@ has one. Only JSON is read, by our own records; nothing is unpickled.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from energytune.config import SearchConfig
+from energytune.json_text import parse_json, read_json
 from energytune.optimizer import other_studies, records_from_study
 from energytune.optimizer.past_search import PastSearch, energies_of, past_search
 from energytune.optimizer.warm_start import WarmStart
@@ -27,7 +27,7 @@ _MOST_SEARCHES = 20
 _MOST_RECORDS = 400
 """Of one search, its confirmations among them: what a kernel can be summed over in no time."""
 _MOST_NAMED = 3
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading a file raises that is not ours, is cut short or was written over."""
 
 _Found = tuple[str, list[TrialRecord]]
@@ -101,7 +101,7 @@ def _beside(own: Path) -> tuple[list[_Found], list[str]]:
     logs = [path for path in logs if (path.parent / "search.json").is_file()]
     for log in sorted(logs, key=_changed, reverse=True)[:_MOST_SEARCHES]:
         try:
-            json.loads((log.parent / "search.json").read_text())["dataset"]
+            read_json(log.parent / "search.json")["dataset"]
             found.append((log.parent.name, _read(log)))
         except _DAMAGE:
             damaged.append(log.parent.name)
@@ -140,7 +140,7 @@ def _read(log: Path) -> list[TrialRecord]:
     """
     records = []
     problem: Exception | None = None
-    with log.open() as file:
+    with log.open(encoding="utf-8", errors="replace") as file:
         for line in islice(file, _MOST_RECORDS):
             try:
                 records.append(record_from_dict(_slim(line)))
@@ -153,7 +153,7 @@ def _read(log: Path) -> list[TrialRecord]:
 
 def _slim(line: str) -> dict[str, Any]:
     """Returns the record of a line with its best finetuning epoch only, which is quick to build."""
-    plain: dict[str, Any] = json.loads(line)
+    plain: dict[str, Any] = parse_json(line)
     epochs = plain["epochs"]
     plain["epochs"] = [max(epochs, key=lambda epoch: epoch["valid_acc"])] if epochs else []
     if plain["finished"] is not None:

@@ -15,6 +15,7 @@ from energytune import __version__
 from energytune.config import PretrainSettings, pretrain_settings
 from energytune.data import Splits, absolute_name, ensure_dataset, get_dataset, load_dataset
 from energytune.errors import ConfigError, OutputError
+from energytune.json_text import parse_json
 from energytune.models import Backbone, create_backbone
 from energytune.models.checkpoint_file import file_sha256, read_metadata
 from energytune.progress import NO_PROGRESS, Progress
@@ -272,8 +273,8 @@ def _complete(
     """
     story: dict[str, Any] = {}
     with suppress(ValueError):
-        story = json.loads(read_metadata(path).get("pretraining", "{}"))
-    if story != {**story, **identity}:
+        story = parse_json(read_metadata(path).get("pretraining", "{}"))
+    if not isinstance(story, dict) or story != {**story, **identity}:
         raise OutputError(
             f"{path} exists and was not made with these settings. Choose another --out or delete "
             "it."

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from energytune.errors import OutputError
+from energytune.json_text import parse_json
 from energytune.trial import Event, Job, TrialRecord, record_from_dict
 
 __all__ = ["RecordsLog"]
@@ -66,12 +67,12 @@ class RecordsLog:
                 if plain["job"]["role"] not in ("confirm", "test"):
                     continue
                 record = record_from_dict(plain)
-            except (ValueError, KeyError, TypeError):
+                job = record.job
+                key = (str(job.tested or job.id), job.recipe.key())
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
-            job = record.job
             if record.state != "COMPLETE":
                 continue
-            key = (job.tested or job.id, job.recipe.key())
             if job.role == "confirm":
                 found[key] = record
             elif job.role == "test" and key in found:
@@ -84,7 +85,7 @@ class RecordsLog:
             return
         for line in self._path.read_text(errors="replace").splitlines():
             try:
-                plain = json.loads(line)
+                plain = parse_json(line)
             except ValueError:
                 continue
             if isinstance(plain, dict) and isinstance(plain.get("job"), dict):

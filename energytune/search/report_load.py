@@ -5,7 +5,6 @@ Only JSON is read; nothing is unpickled.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from energytune.config import SearchConfig
 from energytune.errors import EnergyTuneError, OutputError
+from energytune.json_text import parse_json, read_json
 from energytune.optimizer import best_first, load_study, records_from_study
 from energytune.science.noise import seed_noise
 from energytune.search.about import config_of, read_about, result_of
@@ -27,7 +27,7 @@ __all__ = ["LoadedSearch", "load_search", "load_search_of_study"]
 
 _IDENTITY = ("search_id", "data", "weights")
 """What ``search.json`` holds beside settings."""
-_DAMAGE = (ValueError, KeyError, TypeError, AttributeError)
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -83,19 +83,28 @@ def load_search_of_study(storage: str, name: str) -> LoadedSearch:
         ResourceError: The database does not answer.
     """
     study = load_study(storage, name)
-    about = study.user_attrs.get("energytune")
+    try:
+        about = study.user_attrs.get("energytune")
+    except RecursionError:  # Optuna copies them, however deep they are
+        about = None
     if not isinstance(about, dict):
         raise OutputError(
             f"The study {name!r} was not made by energytune, or by an earlier version, and does "
             "not say what was searched. Name the folder of the search instead."
         )
-    records = records_from_study(study)
+    try:
+        records = records_from_study(study)
+        config = config_of(about, Path(name))
+    except _DAMAGE as error:
+        raise OutputError(
+            f"The study {name!r} is damaged, or was made by another version: {error!r}. Name the "
+            "folder of the search instead."
+        ) from error
     states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
     note = (
         "Made from the study alone: runs on further seeds and the test are in the search's folder, "
         "which is not on this machine.",
     )
-    config = config_of(about, Path(name))
     return _loaded(about, config, records, [], states.count("RUNNING"), note)
 
 
@@ -160,7 +169,7 @@ def _config(folder: Path, about: Mapping[str, Any] | None) -> SearchConfig:
     try:
         if about is not None:
             return config_of(about, folder)
-        plain = json.loads(marker.read_text(encoding="utf-8"))
+        plain = read_json(marker)
         kept = {name: value for name, value in plain.items() if name not in _IDENTITY}
         return SearchConfig.model_validate({**kept, "out": folder})
     except FileNotFoundError:
@@ -177,7 +186,7 @@ def _read_trials(log: Path) -> tuple[list[TrialRecord], int]:
     found: dict[int, TrialRecord] = {}
     n_damaged = 0
     try:
-        file = log.open(encoding="utf-8")
+        file = log.open(encoding="utf-8", errors="replace")  # a damaged line is no JSON
     except FileNotFoundError:
         return [], 0
     except OSError as error:
@@ -185,7 +194,7 @@ def _read_trials(log: Path) -> tuple[list[TrialRecord], int]:
     with file:
         for line in file:
             try:
-                plain = json.loads(line)
+                plain = parse_json(line)
                 if plain["job"]["role"] in ("confirm", "test"):
                     continue
                 record = record_from_dict(plain)

@@ -31,14 +31,14 @@ class Tracking:
     """Where the search is tracked.
 
     Attributes:
-        uri: MLflow tracking URI.
+        uri: MLflow tracking URI, as it was given: with the login, if it holds one.
         link: Deep link to the comparison of the trials; None without a server.
         warning: What was not sent and how to send it later; None if all is there.
         n_unsent: Journal entries not sent.
         run_id: Parent run; None if it was not sent.
     """
 
-    uri: str
+    uri: str = field(repr=False)
     link: str | None = None
     warning: str | None = None
     n_unsent: int = 0
@@ -102,7 +102,7 @@ class TuneResult(ResultPages):
     n_duplicates: int = 0
     end_reason: str = ""
     model_spec: Mapping[str, Any] = field(default_factory=dict)
-    storage: str = ""
+    storage: str = field(default="", repr=False)
     study_name: str = ""
     metric: str = "accuracy"
     about: Mapping[str, Any] = field(default_factory=dict, repr=False)

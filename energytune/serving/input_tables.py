@@ -6,12 +6,13 @@ Commas, semicolons or tabs part the columns; a file may be gzipped.
 from __future__ import annotations
 
 import csv
-import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TextIO
 
+from energytune.data.gzipped import open_gzip_text
+from energytune.data.table_lines import MAX_LETTERS, table_lines
 from energytune.errors import DataError
 
 __all__ = ["is_table", "read_column", "read_table", "read_values"]
@@ -35,10 +36,10 @@ def read_table(path: Path) -> tuple[list[str], list[Row]]:
     """
     try:
         with _opened(path) as file:
-            first = file.readline()
+            first = file.readline(MAX_LETTERS)
             delimiter = max(",;\t", key=first.count)
             file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            reader = csv.reader(table_lines(path, file), delimiter=delimiter, strict=True)
             rows = [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
     except (OSError, UnicodeDecodeError, csv.Error, EOFError, zlib.error) as failure:
         raise DataError(
@@ -91,7 +92,7 @@ def read_values(path: Path, n_values: int) -> list[tuple[int, list[str]]]:
 
 def _opened(path: Path) -> TextIO:
     if path.name.endswith(".gz"):
-        return cast(TextIO, gzip.open(path, "rt", encoding="utf-8-sig", newline=""))
+        return open_gzip_text(path, "utf-8-sig")
     return path.open(encoding="utf-8-sig", newline="")
 
 

@@ -5,7 +5,6 @@ Weights are safetensors, what belongs to them is JSON: nothing is unpickled.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from energytune.errors import CheckpointError
+from energytune.errors import CheckpointError, EnergyTuneError
+from energytune.json_text import parse_json, read_json
 from energytune.serving.predictor import Predictor
 
 __all__ = ["HEADER_KEY", "open_folder", "open_weights_file"]
@@ -40,7 +40,7 @@ def open_folder(
     """
     files = folder / "artifacts"
     try:
-        description = json.loads((files / "description.json").read_text(encoding="utf-8"))
+        description = read_json(files / "description.json")
         weights = load_file(files / "model.safetensors")
     except (OSError, ValueError, SafetensorError) as failure:
         raise CheckpointError(
@@ -59,15 +59,16 @@ def open_weights_file(path: Path, *, device: str | None = None) -> Predictor:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-        about = json.loads(header[HEADER_KEY])
+        about = parse_json(header[HEADER_KEY])
+        described = about["description"]
         weights = load_file(path)
-    except (OSError, ValueError, KeyError, SafetensorError) as failure:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as failure:
         raise CheckpointError(
             f"{path} is no model that energytune has exported ({type(failure).__name__}: "
             f"{failure}). Write one with `energytune export --format safetensors`."
         ) from failure
     return assemble(
-        about["description"],
+        described,
         weights,
         device=device,
         name=str(about.get("name", "")),
@@ -91,7 +92,21 @@ def assemble(
     """
     from energytune.models import rebuild_model
 
-    model = rebuild_model(dict(description.get("spec") or {}))
+    spec = description.get("spec") if isinstance(description, Mapping) else None
+    if not isinstance(spec, Mapping):
+        raise CheckpointError(
+            f"The description of {name or 'the model'} is damaged: it says no network. Register "
+            "the model again."
+        )
+    try:
+        model = rebuild_model(dict(spec))
+    except EnergyTuneError:
+        raise
+    except Exception as failure:  # a number of no sense breaks a network anywhere
+        raise CheckpointError(
+            f"The description of {name or 'the model'} is damaged: {failure!r}. Register the model "
+            "again."
+        ) from failure
     try:
         model.load_state_dict(dict(weights))
     except RuntimeError as failure:

@@ -73,7 +73,8 @@ def _column(request: Any, name: str | None) -> list[Any]:
         return _column(next(iter(request.values())), None)
     columns = getattr(request, "columns", None)
     if columns is None:
-        if not hasattr(request, "__len__") or isinstance(request, str | bytes):
+        has_rows = hasattr(request, "__len__") and getattr(request, "ndim", 1) > 0
+        if not has_rows or isinstance(request, str | bytes):
             raise DataError(
                 f"The request must be a list of inputs, got a {type(request).__name__}."
             )

@@ -98,7 +98,7 @@ def _molecules(name: str) -> list[RawInput]:
     if path.suffix in _LINE_SUFFIXES:
         if not path.is_file():
             return [_missing(path)]
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         return [
             RawInput(f"{path}, line {number}", line.split()[0])  # a name may follow
             for number, line in enumerate(lines, start=1)
@@ -136,8 +136,9 @@ def _table(path: Path, kind: str, n_values: int) -> list[RawInput]:
 
 def _array(path: Path) -> list[RawInput]:
     try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as failure:
+        # mapped: the size of the file must be that of the shape in its header
+        rows = np.lib.format.open_memmap(path, mode="r")
+    except Exception as failure:  # NumPy's reader of headers raises what Python's tokenizer does
         return [RawInput(str(path), None, f"it is no array of numbers ({failure})")]
     if rows.ndim < 2:
         return [RawInput(str(path), None, f"it has the shape {rows.shape}, one row an input")]

@@ -8,19 +8,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from energytune.errors import ConfigError
+from energytune.redact import redact
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-__all__ = ["first_line", "open_url", "redact_url"]
-
-_SECRET = re.compile(r"([?&][^=&#\s]*(?:secret|token|password|key|sig)[^=&#\s]*=)[^&#\s]*")
-
-
-def redact_url(text: str) -> str:
-    """Returns a URL, or a message with one, without user, password and secret parameters."""
-    hidden = re.sub(r"://[^\s'\"]*@", "://***@", text)
-    return _SECRET.sub(r"\1***", hidden)
+__all__ = ["first_line", "open_url"]
 
 
 @lru_cache(maxsize=32)
@@ -34,7 +27,7 @@ def open_url(url: str) -> tuple[FileSystem, str]:
     if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", url):
         raise ConfigError(
             f"storage_path must be an absolute path or a URL such as s3://bucket/folder, got "
-            f"{redact_url(url)!r}."
+            f"{redact(url)!r}."
         )
     try:
         system, path = fs.FileSystem.from_uri(url)
@@ -46,7 +39,7 @@ def open_url(url: str) -> tuple[FileSystem, str]:
         raise _unusable(url, error) from None
     if not path.strip("/"):
         raise ConfigError(
-            f"storage_path must name a folder, not the root of a store, got {redact_url(url)!r}."
+            f"storage_path must name a folder, not the root of a store, got {redact(url)!r}."
         )
     return system, str(path).rstrip("/")
 
@@ -66,7 +59,7 @@ def _open_by_fsspec(url: str) -> tuple[FileSystem, str]:
 def _unusable(url: str, error: Exception) -> ConfigError:
     scheme = url.partition("://")[0]
     return ConfigError(
-        f"storage_path = {redact_url(url)!r} can't be used: {first_line(error)}. Check the URL, "
+        f"storage_path = {redact(url)!r} can't be used: {first_line(error)}. Check the URL, "
         f"install fsspec's driver for {scheme}:// on every node, or name a folder that all nodes "
         "mount."
     )
@@ -75,5 +68,5 @@ def _unusable(url: str, error: Exception) -> ConfigError:
 def first_line(error: Exception) -> str:
     """Returns kind and first line of a driver's error, without secrets."""
     lines = str(error).strip().splitlines()
-    text = redact_url(lines[0]) if lines else ""
+    text = redact(lines[0]) if lines else ""
     return f"{type(error).__name__}: {text}".rstrip(".: ")

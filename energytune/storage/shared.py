@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from energytune.errors import ConfigError, EnergyTuneError, OutputError
 from energytune.paths import atomic_file
-from energytune.storage.opened import first_line, open_url, redact_url
+from energytune.redact import redact
+from energytune.storage.opened import first_line, open_url
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
@@ -53,7 +54,7 @@ class SharedStorage:
 
     def __str__(self) -> str:
         """Returns the URL without user and password."""
-        return redact_url(self.url)
+        return redact(self.url)
 
     def __repr__(self) -> str:
         return f"SharedStorage({str(self)!r})"

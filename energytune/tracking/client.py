@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from energytune.errors import TrackingError
-from energytune.tracking.store import prepare_sqlite, redact, sqlite_path
+from energytune.redact import redact, without_login
+from energytune.tracking.store import prepare_sqlite, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,7 +86,7 @@ def tracking_errors(uri: str) -> Iterator[None]:
         raise
     except Exception as failure:  # MlflowException, requests, sqlalchemy, sqlite3, OSError, ...
         first = (str(failure).strip() or type(failure).__name__).splitlines()[0]
-        first = re.sub(r"://[^/@\s]+@", "://***@", first)[:300]
+        first = redact(first, uri)[:300]
         refused = re.search(r"error code (401|403)\b", first)
         advice = _ADVICE[refused[1]] if refused else ""
         told = f"failed: {type(failure).__name__}: {first.rstrip('.')}"
@@ -171,7 +172,7 @@ def answers(uri: str, timeout_s: float) -> bool:
     left_s = max(0.05, timeout_s - (time.monotonic() - started))
     try:
         answer = http_request(  # type: ignore[no-untyped-call]
-            get_default_host_creds(redact(uri, drop=True)),  # type: ignore[no-untyped-call]
+            get_default_host_creds(without_login(uri)),  # type: ignore[no-untyped-call]
             "/api/2.0/mlflow/experiments/search",
             "POST",
             max_retries=0,
@@ -198,7 +199,7 @@ def _accepts(parts: urllib.parse.SplitResult, timeout_s: float) -> bool:
 def _ask_health(uri: str, timeout_s: float) -> None:
     """Asks an HTTP server for a sign of life; anything that speaks HTTP has one."""
     try:
-        address = f"{redact(uri, drop=True).rstrip('/')}/health"
+        address = f"{without_login(uri).rstrip('/')}/health"
         urllib.request.urlopen(address, timeout=timeout_s).close()
     except urllib.error.HTTPError:
         return  # whether it is MLflow, the first call tells
@@ -214,6 +215,7 @@ def _check_answers(uri: str) -> None:
         _ask_health(uri, 3)
     except (OSError, ValueError) as failure:
         raise TrackingError(
-            f"The tracking server {redact(uri)} can't be reached ({failure}). Start it, or name "
+            f"The tracking server {redact(uri)} can't be reached ({redact(str(failure), uri)}). "
+            "Start it, or name "
             "another one with --tracking-uri; `energytune sync` sends what is in the journal."
         ) from failure

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energytune.errors import TrackingError
+from energytune.json_text import read_json
+from energytune.redact import without_login
 from energytune.tracking.client import open_client, tracking_errors
 from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.store import locked, sqlite_path
@@ -114,28 +116,28 @@ class Drain:
 
 
 def last_uri(journal: Path) -> str | None:
-    """Returns the store to which a journal was last sent, None if it never was."""
+    """Returns the store to which a journal was last sent, without a login; None if it never was."""
     uri = _read_mark(journal).get("uri")
     return uri if isinstance(uri, str) else None
 
 
 def remember_uri(journal: Path, uri: str) -> None:
     """Notes where a journal is meant to go, before anything could be sent."""
-    if last_uri(journal) != uri:
+    if last_uri(journal) != without_login(uri):
         journal.parent.mkdir(parents=True, exist_ok=True)
         _write_mark(journal, uri, 0)
 
 
 def _marked_offset(journal: Path, uri: str) -> int:
     mark, path = _read_mark(journal), sqlite_path(uri)
-    if mark.get("uri") != uri or (path is not None and not path.exists()):
+    if mark.get("uri") != without_login(uri) or (path is not None and not path.exists()):
         return 0
     return int(mark["offset"])
 
 
 def _read_mark(journal: Path) -> dict[str, Any]:
     try:
-        mark = json.loads(_mark_path(journal).read_text())
+        mark = read_json(_mark_path(journal))
     except (OSError, ValueError):
         return {}  # it only saves time: without it everything is replayed
     return mark if isinstance(mark, dict) and isinstance(mark.get("offset"), int) else {}
@@ -143,9 +145,9 @@ def _read_mark(journal: Path) -> dict[str, Any]:
 
 def _write_mark(journal: Path, uri: str, offset: int) -> None:
     part = _mark_path(journal).with_suffix(".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)  # may hold a password
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w") as file:
-        json.dump({"uri": uri, "offset": offset}, file)
+        json.dump({"uri": without_login(uri), "offset": offset}, file)
     part.rename(_mark_path(journal))
 
 

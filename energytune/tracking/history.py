@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from energytune.data import absolute_name
 from energytune.errors import EnergyTuneError, TrackingError, UnknownNameError, unknown_name
+from energytune.redact import redact
 from energytune.tracking.champion import Promotion
 from energytune.tracking.client import open_client, tracking_errors
 from energytune.tracking.comparison import Comparison
 from energytune.tracking.names import SEARCH_TAG, experiment_name
 from energytune.tracking.promotions import read_promotions, write_promotion
 from energytune.tracking.reconcile import ALIAS, champion_version, reconcile
-from energytune.tracking.store import redact
 from energytune.tracking.versions import candidate_of, comparison_of, versions
 
 if TYPE_CHECKING:

@@ -26,12 +26,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from energytune.json_text import parse_json
+from energytune.tracking.journal_entry import is_entry
+
 __all__ = ["JournalSlice", "Point", "TrackingJournal"]
 
 Point = tuple[str, float, int, int]
 """Key, value, timestamp in milliseconds since the epoch, step."""
-
-_KINDS = frozenset({"run", "log", "file", "end"})
 
 
 @dataclass(frozen=True)
@@ -179,11 +180,10 @@ def log_entry(
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry: dict[str, Any] = parse_json(line)
     except ValueError:
         return None
-    known = isinstance(entry, dict) and entry.get("kind") in _KINDS and "uid" in entry
-    return entry if known else None
+    return entry if is_entry(entry) else None
 
 
 def _ends_torn(descriptor: int) -> bool:

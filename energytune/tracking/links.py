@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import quote, urlencode
 
-from energytune.tracking.store import redact
+from energytune.redact import without_login
 from energytune.tracking.view import search_filter
 
 __all__ = ["UI_ADDRESS", "compare_link", "deep_link", "experiment_path", "model_link", "run_link"]
@@ -78,7 +78,7 @@ def model_link(
 
 
 def _base(uri: str, ui_address: str) -> str:
-    base = redact(uri, drop=True) if uri.startswith(("http://", "https://")) else ui_address
+    base = without_login(uri) if uri.startswith(("http://", "https://")) else ui_address
     return base.rstrip("/")
 
 

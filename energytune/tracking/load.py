@@ -17,11 +17,12 @@ from energytune.errors import (
     UnknownNameError,
     unknown_name,
 )
+from energytune.redact import redact
 from energytune.serving import Predictor, open_folder
 from energytune.tracking.client import global_uri, open_client
 from energytune.tracking.drain import last_uri
 from energytune.tracking.names import experiment_name
-from energytune.tracking.store import default_uri, journal_path, redact
+from energytune.tracking.store import default_uri, journal_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -122,7 +123,8 @@ def _reading(uri: str) -> Iterator[None]:
     except Exception as failure:  # MlflowException, requests, sqlalchemy, OSError, ...
         first = (str(failure).strip() or type(failure).__name__).splitlines()[0][:300]
         raise TrackingError(
-            f"The registry {redact(uri)} can't be read: {type(failure).__name__}: {first}"
+            f"The registry {redact(uri)} can't be read: {type(failure).__name__}: "
+            f"{redact(first, uri)}"
         ) from failure
 
 

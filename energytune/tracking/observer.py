@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from energytune.redact import redact
 from energytune.tracking.curves import points_on_test
 from energytune.tracking.journal import TrackingJournal, log_entry
 from energytune.tracking.names import (
@@ -188,7 +189,7 @@ class TrackingObserver:
             path, home = file.absolute(), self.journal.path.parent
             name = path.relative_to(home) if path.is_relative_to(home) else path
             entries.append({"kind": "file", "uid": self.parent_uid, "path": str(name)})
-        told = {"reason": reason} if reason else {}
+        told = {"reason": redact(reason)} if reason else {}
         end = {"kind": "end", "uid": self.parent_uid, "status": status, "end_ms": now, "tags": told}
         self._write(*entries, end)
 
@@ -197,8 +198,8 @@ class TrackingObserver:
             self._told = recall(self.journal.read().entries, self.parent_uid)
         except OSError as failure:
             self.problem = f"{self.journal.path}: {failure}"
-        for state, count in self._told.states.items():
-            self._counts[state] += count
+        for state in _STATUS:
+            self._counts[state] += self._told.states.get(state, 0)
         self._write(
             {
                 "kind": "run",

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from energytune.errors import TrackingError
+from energytune.redact import redact
 from energytune.tracking.client import answers
-from energytune.tracking.store import redact
 
 __all__ = ["PATIENCE_S", "Patience"]
 

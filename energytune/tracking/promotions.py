@@ -13,6 +13,7 @@ import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal
 
+from energytune.json_text import parse_json
 from energytune.tracking.champion import Promotion
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_promotions(client: MlflowClient, name: str) -> list[Promotion]:
     found = []
     for key in sorted(key for key in tags if key.startswith(_PREFIX)):
         try:
-            found.append(Promotion(**json.loads(tags[key])))
+            found.append(Promotion(**parse_json(tags[key])))
         except (ValueError, TypeError):  # not written by energytune
             continue
     return found

@@ -79,8 +79,9 @@ def recall(entries: Iterable[Mapping[str, Any]], parent_uid: str) -> Recalled:
                 told.tested.add(job_id)
         elif kind == "end" and is_open:
             del told.left[job_id]
-            state = entry["tags"]["trial_state"]
-            told.states[state] = told.states.get(state, 0) + 1
-            if entry["tags"].get("reason") != "interrupted":
+            tags = entry.get("tags") or {}
+            if isinstance(state := tags.get("trial_state"), str):
+                told.states[state] = told.states.get(state, 0) + 1
+            if tags.get("reason") != "interrupted":
                 told.ended.add(job_id)
     return told

@@ -224,6 +224,7 @@ def _create(
 ) -> int:
     from energytune.tracking.package import build_model_folder
 
+    _check_inside(folder, winner)
     experiment = ensure_experiment(client, name, root)
     evidence = _evidence(folder, winner)
     runs = client.search_runs([experiment], f"tags.`{UID_TAG}` = '{winner.run_uid}'", max_results=1)
@@ -272,6 +273,17 @@ def _create(
     if first < version:  # the same search was registered by two processes at once
         retrying(lambda: _delete(client, name, version))
     return first
+
+
+def _check_inside(folder: Path, winner: Winner) -> None:
+    """Raises TrackingError where a note, which may come from elsewhere, names a file elsewhere."""
+    home = folder.resolve()
+    for name in filter(None, (winner.weights, winner.evidence)):
+        if not (folder / name).resolve().is_relative_to(home):
+            raise TrackingError(
+                f"The note of the winner names {name!r}, which is not in {folder}: it is not sent. "
+                "Copy the file into the folder and correct registration.json."
+            )
 
 
 def _delete(client: MlflowClient, name: str, version: int) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energytune.errors import TrackingError
+from energytune.redact import redact
 from energytune.tracking.champion import RegisteredModel
 from energytune.tracking.drain import Drain, last_uri
 from energytune.tracking.journal import TrackingJournal
@@ -20,7 +21,7 @@ class SyncResult:
     """What a sync has done.
 
     Attributes:
-        uri: Where to.
+        uri: Where to, without a login.
         n_entries: Journal entries, all of them in MLflow now.
         n_runs: Runs the journal knows, all of them in MLflow now.
         n_unreadable: Lines that were torn by a crash.
@@ -72,5 +73,5 @@ def sync(run_folder: Path | str, uri: str | None = None, *, wait_s: float = _WAI
         model = register_pending(uri, folder)
     refresh_statistics(uri)
     return SyncResult(
-        uri, drain.n_sent, drain.n_runs, drain.n_unreadable, dict(drain.rejected), model
+        redact(uri), drain.n_sent, drain.n_runs, drain.n_unreadable, dict(drain.rejected), model
     )

@@ -201,7 +201,9 @@ class Replayer:
         run.metrics, run.unsent_params, run.tags = [], {}, {}
         while run.files:
             path = self._folder / run.files[0]
-            if path.is_file():  # one that was deleted since must not block the rest for ever
+            # one that was deleted since must not block the rest for ever; one outside of the
+            # folder was not written by a search
+            if path.is_file() and path.resolve().is_relative_to(self._folder.resolve()):
                 self._client.log_artifact(run_id, str(path))
             run.files.pop(0)
         if run.end is not None:
@@ -228,7 +230,8 @@ class Replayer:
         if uid not in self._run_ids:
             run = self._runs[uid]
             tags = {**run.tags, UID_TAG: uid}
-            if start["parent"] is not None:
+            parent = self._runs.get(start["parent"])
+            if parent is not None and parent.start["parent"] is None:  # else its line was torn
                 tags["mlflow.parentRunId"] = self._find_or_create(start["parent"])
             made = self._client.create_run(
                 experiment, start["start_ms"], {k: v[:5000] for k, v in tags.items()}, start["name"]

@@ -6,12 +6,12 @@ import threading
 import time
 from pathlib import Path
 
+from energytune.redact import redact
 from energytune.tracking.drain import Drain, remember_uri
 from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.patience import Patience
 from energytune.tracking.statistics import refresh_statistics
 from energytune.tracking.store import artifact_root as default_artifact_root
-from energytune.tracking.store import redact
 
 __all__ = ["Sender"]
 
@@ -94,7 +94,7 @@ class Sender:
         try:
             self._drain()
         except Exception as failure:  # a thread that dies would lose the rest silently
-            self.problem = str(failure)
+            self.problem = redact(str(failure), self._uri)
         else:
             self.problem = None
         self.cpu_s = time.thread_time()

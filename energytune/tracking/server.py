@@ -21,13 +21,13 @@ from types import TracebackType
 
 from energytune.errors import ResourceError, TrackingError
 from energytune.paths import cache_dir
+from energytune.redact import redact, without_login
 from energytune.tracking.pages import find_pages
 from energytune.tracking.statistics import refresh_statistics
 from energytune.tracking.store import (
     artifact_root,
     locked,
     prepare_sqlite,
-    redact,
     sqlite_path,
 )
 
@@ -80,7 +80,7 @@ class UiServer:
             else:
                 if self.process.poll() is None:
                     return
-        tail = self._log.read_text(errors="replace").strip()[-600:]
+        tail = redact(self._log.read_text(errors="replace")).strip()[-600:]
         self.stop()
         raise TrackingError(f"MLflow's server did not start at {self.url}. It says:\n{tail}")
 
@@ -134,7 +134,7 @@ def start_ui(
     """
     auth = _check_host(host)
     if store.startswith(("http://", "https://")):
-        raise TrackingError(f"{store} is a server already: open it in a browser.")
+        raise TrackingError(f"{redact(store)} is a server already: open it in a browser.")
     path = sqlite_path(store)
     if path is not None:
         prepare_sqlite(path)
@@ -196,7 +196,7 @@ def serve_ui(
         TrackingError: There is no store, or the server does not start or answer.
     """
     if uri.startswith(("http://", "https://")):
-        say(f"MLflow: {redact(uri, drop=True)}")
+        say(f"MLflow: {without_login(uri)}")
         _tell_pages(uri, open_browser, say)
         return
     path = sqlite_path(uri)

@@ -29,7 +29,6 @@ __all__ = [
     "journal_path",
     "locked",
     "prepare_sqlite",
-    "redact",
     "sqlite_path",
 ]
 
@@ -66,11 +65,6 @@ def sqlite_path(uri: str) -> Path | None:
     """Returns the absolute path of a ``sqlite:///`` URI's file, None for any other URI."""
     hit = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
     return Path(hit[1]).absolute() if hit else None
-
-
-def redact(uri: str, *, drop: bool = False) -> str:
-    """Returns a URI without its password: hidden as ``***``, or with the user dropped too."""
-    return re.sub(r"://[^/@]+@", "://" if drop else "://***@", uri)
 
 
 def prepare_sqlite(path: Path) -> None:

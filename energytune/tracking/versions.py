@@ -7,7 +7,6 @@ version, and serve whoever compares the same two evidences at the same level.
 from __future__ import annotations
 
 import base64
-import json
 import tempfile
 import time
 import zlib
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from energytune.errors import DataError
+from energytune.json_text import parse_json
 from energytune.tasks.evidence import Evidence, evidence_of_correct
 from energytune.tracking.comparison import Candidate, Comparison, pair_candidates
 from energytune.tracking.names import UID_TAG
@@ -44,6 +44,7 @@ EVIDENCE_FILE = "evidence.safetensors"
 """File in the model's folder with the evidence."""
 MAX_TAG = 5000
 """Longest tag value of a version that all servers take; more is in the file alone."""
+_MAX_BITS = 10**9
 _OLD_FILE = "correct.txt"
 
 _T = TypeVar("_T")
@@ -73,9 +74,14 @@ def unpack_correct(text: str) -> tuple[bool, ...]:
     """
     length, _, packed = text.partition(":")
     try:
-        bits = np.frombuffer(zlib.decompress(base64.b64decode(packed)), dtype=np.uint8)
-        if len(bits) != -(-int(length) // 8):
-            raise ValueError(f"{len(bits)} bytes for {length} examples")
+        n_bytes = -(-int(length) // 8)
+        if not 0 <= n_bytes <= _MAX_BITS // 8:
+            raise ValueError(f"{length} examples")
+        # no more than it says: a few letters can unfold to gigabytes
+        unfolded = zlib.decompressobj().decompress(base64.b64decode(packed), n_bytes + 1)
+        bits = np.frombuffer(unfolded, dtype=np.uint8)
+        if len(bits) != n_bytes:
+            raise ValueError(f"another number of bytes than {n_bytes} for {length} examples")
         flags = np.unpackbits(bits, count=int(length))
     except (ValueError, zlib.error) as failure:
         raise ValueError(f"a damaged record of correct test examples: {failure}") from failure
@@ -116,7 +122,7 @@ def comparison_of(version: ModelVersion) -> Comparison | None:
     A search that died on its way has left none, and one of another release another form.
     """
     try:
-        return Comparison.from_dict(json.loads(version.tags["energytune.numbers"]))
+        return Comparison.from_dict(parse_json(version.tags["energytune.numbers"]))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from energytune.errors import TrackingError
+from energytune.json_text import read_json
 
 __all__ = ["Winner", "path_from", "read_note", "write_note"]
 
@@ -81,7 +82,7 @@ def read_note(folder: Path) -> Winner | None:
     if not note.exists():
         return None
     try:
-        return Winner(**json.loads(note.read_text()))
+        return Winner(**read_json(note))
     except (ValueError, TypeError) as failure:
         raise TrackingError(f"{note} is damaged ({failure}): the model can't be registered.") from (
             failure

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from energytune.errors import OutputError
+from energytune.json_text import read_json
 from energytune.paths import CACHE_ADVICE, atomic_file
 
 __all__ = ["DATA_NAME", "FORMAT", "META_NAME", "DamagedEntry", "StoredFeatures", "Written"]
@@ -85,7 +86,7 @@ def read_entry(folder: Path, *, verify: bool) -> StoredFeatures | None:
     if not folder.exists():
         return None
     try:
-        meta = json.loads((folder / META_NAME).read_text(encoding="utf-8"))
+        meta = read_json(folder / META_NAME)
         if meta["format"] != FORMAT:
             raise DamagedEntry(f"it has the format {meta['format']!r}, this version's is {FORMAT}")
         stored = _read_header(folder / DATA_NAME, meta)
@@ -134,7 +135,10 @@ def _read_header(path: Path, meta: dict[str, Any]) -> StoredFeatures:
     with path.open("rb") as file:
         if np.lib.format.read_magic(file) != (1, 0):
             raise DamagedEntry("it is an array of an unknown version")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        try:
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        except Exception as error:  # also what Python's tokenizer raises
+            raise DamagedEntry(f"its header can't be read: {error}") from error
         offset = file.tell()
     if list(shape) != meta["shape"] or dtype.str != meta["dtype"] or fortran:
         raise DamagedEntry(f"the file holds {dtype} {shape}, not what was recorded")

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from energytune.json_text import parse_json
 from energytune.paths import CACHE_ADVICE, atomic_file
 from energytune.training.records import ProbeSnapshot
 from energytune.training.sharing import NOT_SHARED, Sharing
@@ -46,7 +47,7 @@ class SnapshotStore:
     def _read_record(self, trajectory: str, epoch: int) -> ProbeSnapshot | None:
         try:
             with safe_open(self._path(trajectory, epoch), framework="pt") as file:
-                return ProbeSnapshot(**json.loads(file.metadata()["snapshot"]))
+                return ProbeSnapshot(**parse_json(file.metadata()["snapshot"]))
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 

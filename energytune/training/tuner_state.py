@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from energytune.json_text import parse_json
 from energytune.paths import atomic_file
 
 __all__ = ["read_state", "write_state"]
@@ -54,7 +55,7 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Returns a state and what was written beside it; None if there is no readable one."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads(file.metadata()[_HEADER])
+            header = parse_json(file.metadata()[_HEADER])
             found: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
             for key in file.keys():  # noqa: SIM118 - it is no dict
                 part, _, name = key.partition("/")

@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from energytune.redact import redact
 from energytune.training import FinetuneEpoch, ProbeSnapshot
 from energytune.trial.records import (
     EpochsDone,
@@ -107,7 +108,7 @@ class RecordBuilder:
         return TrialRecord(
             job=self.job,
             state=state,
-            reason=reason,
+            reason=redact(reason),  # an error's text may hold an address
             snapshots=self._snapshots,
             epochs=tuple(self.epochs),
             finished=self.finished if state == "COMPLETE" else None,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from energytune.config import Recipe
 from energytune.training import FinetuneEpoch, ProbeSnapshot
@@ -234,6 +237,7 @@ def record_from_dict(plain: dict[str, Any]) -> TrialRecord:
     Raises:
         KeyError, TypeError, ValueError: If it is no such description.
     """
+    checked = _adapter().validate_python(plain)  # a ValidationError is a ValueError
     plain = dict(plain)
     job = dict(plain["job"])
     plain["job"] = Job(**{**job, "recipe": Recipe(**job["recipe"])})
@@ -245,4 +249,10 @@ def record_from_dict(plain: dict[str, Any]) -> TrialRecord:
             test = dict(finished["test"])
             finished["test"] = TestResult(**{**test, "correct": tuple(test["correct"])})
         plain["finished"] = Finished(**finished)
-    return TrialRecord(**plain)
+    TrialRecord(**plain)  # refuses what pydantic passes over: keys of another version
+    return checked
+
+
+@cache
+def _adapter() -> TypeAdapter[TrialRecord]:
+    return TypeAdapter(TrialRecord)

@@ -54,3 +54,9 @@ def test_whole_seconds_come_back(seconds: int) -> None:
 )
 def test_formats(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+def test_more_than_a_thousand_years_are_refused() -> None:
+    for text in ("9" * 400 + "d", "400000d"):
+        with pytest.raises(ConfigError, match="at most 1000 years"):
+            parse_duration(text)

@@ -237,3 +237,10 @@ def test_every_field_is_documented_with_unit_and_range() -> None:
     assert set(TauRange.model_fields) == {"low", "high", "snap"}
     documented = {*DIMENSIONS, "probe", "finetune", "name", "description"}
     assert set(SearchSpace.model_fields) == documented
+
+
+def test_references_and_endless_files_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]"] + [f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 40)]
+    assert "references (*name) are not taken" in problems_of(tmp_path, "\n".join(lines))
+    assert "at most 1 MiB" in problems_of(tmp_path, "#" * (1 << 20) + "\n")
+    assert "not valid YAML" in problems_of(tmp_path, "[" * 20_000)

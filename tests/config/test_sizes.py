@@ -62,3 +62,9 @@ def test_sizes_for_people(n_bytes: int, text: str) -> None:
 @given(st.integers(0, 10**15))
 def test_what_is_printed_can_be_read_and_is_near(n_bytes: int) -> None:
     assert parse_bytes(format_bytes(n_bytes), "x") == pytest.approx(n_bytes, rel=0.051)
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "GB", "1" * 5000, "0" * 21 + "1B"])
+def test_numbers_without_end_are_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_bytes(text, "--cache-budget")

@@ -90,7 +90,7 @@ def test_nothing_is_printed_and_the_log_level_is_left_alone(
     [
         ("journal://study.journal", ConfigError, "absolute path"),
         ("study.db", ConfigError, "'study.db'"),
-        ("postgress://me:hidden@localhost/db", ConfigError, r"me:\*\*\*@localhost"),
+        ("postgress://me:hidden@localhost/db", ConfigError, r"//\*\*\*@localhost"),
         ("sqlite:////no/such/folder/study.db", ResourceError, "does not answer"),
     ],
 )
@@ -209,3 +209,19 @@ def test_importing_the_room_sets_nothing_global() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        '{"op_code": 99}',
+        '{"op_code": 8, "worker_id": "w", "trial_id": [], "user_attr": {"a": 1}}',
+        "[" * 100_000,
+    ],
+)
+def test_lines_that_optuna_breaks_on_are_told_as_damage(tmp_path: Path, line: str) -> None:
+    journal = tmp_path / "study.journal"
+    journal.write_text(f"{line}\n")
+    with pytest.raises(OutputError, match="damaged or is no journal"):
+        load_study(f"journal://{journal}", "s")

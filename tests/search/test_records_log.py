@@ -67,3 +67,12 @@ def test_a_torn_last_line_is_passed_over(tmp_path: Path) -> None:
 def test_a_folder_that_can_not_be_written_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"can't be written.*continues"):
         RecordsLog(tmp_path / "gone" / "records.jsonl").job_ended(record("search"))
+
+
+def test_bytes_that_are_no_text_and_values_of_no_sense_are_passed_over(tmp_path: Path) -> None:
+    log = RecordsLog(tmp_path / "records.jsonl")
+    log.job_ended(record("confirm"))
+    good = (tmp_path / "records.jsonl").read_bytes()
+    odd = good.replace(b'"tested": ""', b'"tested": {"a": 1}')
+    (tmp_path / "records.jsonl").write_bytes(b"\xff\xfe\n[]\n" + odd + b"[" * 50_000 + b"\n" + good)
+    assert len(log.confirmations()) >= 1

@@ -9,8 +9,17 @@ import pytest
 
 from energytune.tracking.journal import TrackingJournal, log_entry
 
-RUN = {"kind": "run", "uid": "a"}
-END = {"kind": "end", "uid": "a"}
+RUN = {
+    "kind": "run",
+    "uid": "a",
+    "parent": None,
+    "experiment": "e",
+    "name": "n",
+    "start_ms": 1,
+    "tags": {},
+    "params": {},
+}
+END = {"kind": "end", "uid": "a", "status": "FINISHED", "end_ms": 2, "tags": {}}
 
 
 def test_entries_come_back_in_order_from_any_offset(tmp_path: Path) -> None:
@@ -48,10 +57,10 @@ def test_a_line_still_being_written_is_read_later(tmp_path: Path) -> None:
     journal = TrackingJournal(path)
     journal.append(RUN)
     with open(path, "a") as file:
-        file.write('{"kind":"end",')
+        file.write(json.dumps(END)[:20])
     first = journal.read()
     with open(path, "a") as file:
-        file.write('"uid":"a"}\n')
+        file.write(json.dumps(END)[20:] + "\n")
     assert first.n_unreadable == 0
     assert journal.read(first.offset).entries == [END]
 
