@@ -24,6 +24,7 @@ from torch import Tensor
 
 from energytune.config import EngineConfig
 from energytune.errors import OutputError, TrialFailure
+from energytune.json_text import read_json
 from energytune.paths import CACHE_ADVICE, atomic_file, cache_dir
 from energytune.training.features import content_key
 
@@ -218,7 +219,7 @@ def _path(key: str) -> Path:
 def _read(key: str) -> int | None:
     """Returns what fitted, here or elsewhere; None if the whole batch did, or nobody knows."""
     try:
-        size = json.loads(_path(key).read_text(encoding="utf-8"))["n_samples"]
+        size = read_json(_path(key))["n_samples"]
         elsewhere = size if isinstance(size, int) and size >= 1 else None
     except (OSError, ValueError, KeyError, TypeError):
         elsewhere = None
