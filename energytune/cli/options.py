@@ -42,6 +42,8 @@ class SearchOptions:
         seed: ``--seed``.
         time_budget: ``--time-budget``, for example ``"30m"``.
         ft_epochs: ``--ft-epochs``, of all trials together.
+        gpu_hours: ``--gpu-hours``.
+        max_disk: ``--max-disk``, for example ``"20GB"``.
         until: ``--until``, ``"trials"`` or ``"converged"``.
         concurrency: ``--concurrency``.
         gpus_per_trial: ``--gpus-per-trial``.
@@ -74,6 +76,8 @@ class SearchOptions:
     seed: int | None = None
     time_budget: str | None = None
     ft_epochs: int | None = None
+    gpu_hours: float | None = None
+    max_disk: str | None = None
     until: str | None = None
     concurrency: int | None = None
     gpus_per_trial: float | None = None
@@ -123,6 +127,8 @@ class SearchOptions:
             "seed": self.seed,
             "time_budget_s": parse_duration(self.time_budget) if self.time_budget else None,
             "ft_epochs_budget": self.ft_epochs,
+            "gpu_hours": self.gpu_hours,
+            "max_disk": self.max_disk,
             "until": self.until,
             "concurrency": self.concurrency,
             "gpus_per_trial": self.gpus_per_trial,
@@ -182,6 +188,8 @@ class SearchOptions:
             storage=None,
             time_budget=None,
             ft_epochs=None,
+            gpu_hours=None,
+            max_disk=None,
             until=None,
             sampler=None,
             pruner=None,
@@ -192,12 +200,12 @@ class SearchOptions:
     def at(self, out: Path, trials: int | None = None) -> SearchOptions:
         """Returns the same options for the folder ``out``.
 
-        With ``trials`` they are for so many, without a limit of epochs or convergence that may
-        have ended the search earlier; a time budget counts anew.
+        With ``trials`` they are for so many, without a limit of epochs, GPU-hours or convergence
+        that may have ended the search earlier; a time budget counts anew.
         """
         if trials is None:
             return replace(self, out=out)
-        return replace(self, out=out, trials=trials, ft_epochs=None, until=None)
+        return replace(self, out=out, trials=trials, ft_epochs=None, gpu_hours=None, until=None)
 
     def _fixes(self) -> dict[str, Any]:
         from energytune.config.load import parse_fix
@@ -241,6 +249,8 @@ _COMMAND_ORDER = (
     "confirm_recipes",
     "time_budget",
     "ft_epochs",
+    "gpu_hours",
+    "max_disk",
     "until",
     "concurrency",
     "cpus_per_trial",

@@ -60,6 +60,17 @@ def search(
         int | None,
         typer.Option(help="Begin no trial after so many finetuning epochs of all trials together."),
     ] = None,
+    gpu_hours: Annotated[
+        float | None,
+        typer.Option(help="Begin no trial after so many GPU-hours, confirmation included."),
+    ] = None,
+    max_disk: Annotated[
+        str | None,
+        typer.Option(
+            help="What the search may write, for example 20GB: its folder and what it caches.",
+            metavar="SIZE",
+        ),
+    ] = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -155,6 +166,8 @@ def search(
         seed=seed,
         time_budget=time_budget,
         ft_epochs=ft_epochs,
+        gpu_hours=gpu_hours,
+        max_disk=max_disk,
         until=until,
         concurrency=concurrency,
         gpus_per_trial=gpus_per_trial,
@@ -223,6 +236,10 @@ def _extent(config: SearchConfig) -> str:
         text = f"until converged, at most {text}"
     if config.ft_epochs_budget is not None:
         text += f", {config.ft_epochs_budget:,} finetuning epochs"
+    if config.gpu_hours is not None:
+        text += f", {config.gpu_hours:g} GPU-hours"
+    if config.max_disk is not None:
+        text += f", {config.max_disk} of disk"
     return text
 
 

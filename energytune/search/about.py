@@ -20,6 +20,7 @@ from energytune.config import MapHead, Recipe, SearchConfig
 from energytune.errors import OutputError
 from energytune.optimizer import Standing
 from energytune.paths import atomic_file
+from energytune.report.cost_plan import as_json
 from energytune.science.noise import SeedNoise
 from energytune.search.code_version import code_tags
 from energytune.search.folder import RunFolder
@@ -111,6 +112,8 @@ def end_of(result: TuneResult) -> dict[str, Any]:
         "model_spec": dict(result.model_spec),
         "registered": text,
         "link": result.tracking.link or "",
+        "plan": None if result.plan is None else dict(as_json(result.plan)),
+        "written_bytes": result.written_bytes,
     }
 
 

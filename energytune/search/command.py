@@ -34,6 +34,7 @@ _OPTIONS = {
 _SEARCH_OPTIONS = {
     "n_trials": "--trials",
     "ft_epochs_budget": "--ft-epochs",
+    "gpu_hours": "--gpu-hours",
     "sampler": "--sampler",
     "pruner": "--pruner",
     "n_confirm_recipes": "--confirm-recipes",
@@ -46,6 +47,7 @@ _ELSEWHERE = {
     "tracking_uri": "--tracking-uri",
     "ray_address": "--ray-address",
     "cache_budget": "--cache-budget",
+    "max_disk": "--max-disk",
 }
 """What only says where a search runs and is kept; such addresses may hold passwords."""
 

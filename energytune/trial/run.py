@@ -127,7 +127,8 @@ def _finetune(bench: Bench, tuner: Finetuner, job: Job) -> Iterator[Event]:
             started = perf_counter()  # time spent with the consumer is not finetuning
     except GeneratorExit:
         if job.is_trial and tuner.epoch in bench.spec.pause_epochs:
-            keep_state(bench.spec.model_dir, job, tuner.state())
+            room = bench.spec.max_state_bytes
+            keep_state(bench.spec.model_dir, job, tuner.state(), room)
         raise
 
 
