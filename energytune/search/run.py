@@ -121,13 +121,13 @@ class _Search:
             else:
                 bench = self._build()
                 self._start(cluster, stack)
+            self.gpu_budget = self._gpu_budget(cluster)
             bench = self._place(bench, cluster)
             self._make_plan(bench, cluster)
             tracked = stack.enter_context(
                 TrackedSearch(self.folder, self.config, bench, self.clock)
             )
             watchers = self.observers
-            self.gpu_budget = self._gpu_budget(cluster)
             self.observers = [self.log, tracked.observer, self.gpu_budget, *watchers]
             sampler, curves = sampler_of(self.config, self.folder, bench, self.clock, self.progress)
             self.report = SearchReport(self.folder, self.progress)

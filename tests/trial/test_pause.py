@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from energytune.config import FinetuneConfig
 from energytune.training.finetune import Finetuner
+from energytune.training.tuner_state import peek_state
 from energytune.trial import EpochsDone, Finished, ProbeDone, Probing
 from energytune.trial.paused_state import drop_states, kept_state
 from energytune.trial.run import run_trial
@@ -180,3 +181,35 @@ def test_all_states_are_dropped_and_models_stay(make_spec, make_job, tmp_path) -
     drop_states(tmp_path / "models")
     drop_states(tmp_path / "models")
     assert list((tmp_path / "models").iterdir()) == [model]
+
+
+def test_over_its_room_the_states_of_the_least_promising_are_dropped(
+    make_spec, make_job, tmp_path
+) -> None:
+    bench = make_spec(**PAUSES).build()
+    jobs = [make_job(1), make_job(2), make_job(3)]
+    for job, epoch in zip(jobs, (3, 1, 1), strict=True):
+        until(bench, job, epoch)
+    folder = tmp_path / "models" / "paused"
+    sizes = {path.stem: path.stat().st_size for path in folder.iterdir()}
+    assert set(sizes) == {"t001", "t002", "t003"}
+    accuracies = {job.id: peek_state(folder / f"{job.id}.safetensors")[1] for job in jobs}
+    assert peek_state(folder / "t001.safetensors")[0] == 3
+    # one more of the first epoch: of the three that came no further the best one may stay
+    last = make_job(4)
+    bench = make_spec(**PAUSES, max_state_bytes=sizes["t001"] + max(sizes.values())).build()
+    until(bench, last, 1)
+    accuracies["t004"] = 0.0 if (found := kept_state(tmp_path / "models", last)) is None else 1.0
+    kept = {path.stem for path in folder.iterdir()}
+    assert "t001" in kept
+    assert sum((folder / f"{name}.safetensors").stat().st_size for name in kept) <= (
+        sizes["t001"] + max(sizes.values())
+    )
+    assert found is None or kept == {"t001", "t004"}
+
+    bench = make_spec(**PAUSES, max_state_bytes=0).build()
+    until(bench, last, 1)
+    assert not list(folder.iterdir())
+    gone = replace(jobs[0], resume_epoch=3)
+    assert kept_state(tmp_path / "models", gone) is None
+    assert timeless(run_trial(bench, gone)) == timeless(run_trial(bench, jobs[0]))[-3:]
