@@ -103,6 +103,11 @@ class SearchConfig(BaseModel):
     loader_workers: int | None = Field(default=None, ge=0)
     cache_budget: str | None = None
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether time or GPU-hours bound the search."""
+        return self.time_budget_s is not None or self.gpu_hours is not None
+
     @model_validator(mode="before")
     @classmethod
     def _default_cap(cls, data: Any) -> Any:

@@ -1,34 +1,41 @@
-"""A search's plan and its budget on disk, from its settings and its bench."""
+"""What comes right before the first trial: the bench on its device, and the search's plan."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 from energytune.config import SearchConfig
-from energytune.config.sizes import parse_bytes
 from energytune.errors import EnergyTuneError
-from energytune.paths import cache_dir
 from energytune.progress import Progress
 from energytune.report.cost_plan import SearchPlan, plan_lines
 from energytune.search.budgets import DiskBudget
-from energytune.search.plan import least_bytes, make_plan
+from energytune.search.plan import make_plan
 from energytune.trial.bench import Bench
 from energytune.trial.timing import time_bench
 
-__all__ = ["disk_budget", "plan_search"]
+__all__ = ["place", "plan_search"]
 
 
-def disk_budget(config: SearchConfig, folder: Path, bench: Bench, weights_bytes: int) -> DiskBudget:
-    """Returns the search's budget on disk, made before its features are cached.
+def place(
+    bench: Bench, config: SearchConfig, disk: DiskBudget, *, use_gpu: bool, progress: Progress
+) -> tuple[Bench, int]:
+    """Puts a bench on the trials' device and caches the features of every cut that is searched.
 
-    Raises:
-        ConfigError: If ``max_disk`` is no size.
-        BudgetError: If the search can't fit into it.
+    Returns:
+        The bench, and the bytes of features that were added to the cache.
     """
-    if config.max_disk is None:
-        return DiskBudget(None, folder, folder, 0)
-    room = parse_bytes(config.max_disk, "max_disk")
-    return DiskBudget(room, folder, cache_dir(), least_bytes(config, weights_bytes))
+    before = bench.cached_feature_bytes
+    room = disk.feature_bytes
+    limit = None if room is None else before + room
+    spec = replace(bench.spec, use_gpu=use_gpu, max_feature_bytes=limit)
+    placed = Bench(spec, bench.splits, bench.backbone)
+    searched = config.space.reinit_depth
+    depths = {*range(searched.low, searched.high + 1)}
+    if config.sampler == "energy":
+        depths.add(0)  # for its map
+    placed.prepare(sorted(depths), progress)
+    placed.spec = replace(spec, max_state_bytes=disk.state_bytes())
+    return placed, placed.cached_feature_bytes - before
 
 
 def plan_search(

@@ -26,17 +26,17 @@ from energytune.optimizer import (
 )
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.report.cost_plan import SearchPlan
-from energytune.search.budgets import DiskBudget, GpuBudget, folder_bytes
-from energytune.search.clock import StageClock, TimeBudget, end_seconds
+from energytune.search.budgets import folder_bytes
+from energytune.search.clock import StageClock
 from energytune.search.confirmation import Confirmation, confirm_seeds
 from energytune.search.folder import RunFolder
 from energytune.search.outcome import check_outcome, has_complete
-from energytune.search.plan import n_confirm_runs
-from energytune.search.planned import disk_budget, plan_search
+from energytune.search.planned import place, plan_search
 from energytune.search.prepare import bench_spec, has_all_files, sampler_of
 from energytune.search.records_log import RecordsLog
 from energytune.search.report_write import SearchReport
 from energytune.search.result import TuneResult
+from energytune.search.spending import Spending
 from energytune.search.tracked import TrackedSearch
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
@@ -97,8 +97,6 @@ class _Search:
         self.observers = list(observers)
         self.repeats: BaselineRepeats | None = None
         self.plan: SearchPlan | None = None
-        self.gpu_budget: GpuBudget | None = None
-        self.disk = DiskBudget(None, self.folder.path, self.folder.path, 0)
         self.confirmation = Confirmation(config, self.log, self.folder.models)
 
     def run(self) -> TuneResult:
@@ -121,14 +119,12 @@ class _Search:
             else:
                 bench = self._build()
                 self._start(cluster, stack)
-            self.gpu_budget = self._gpu_budget(cluster)
             bench = self._place(bench, cluster)
-            self._make_plan(bench, cluster)
             tracked = stack.enter_context(
                 TrackedSearch(self.folder, self.config, bench, self.clock)
             )
             watchers = self.observers
-            self.observers = [self.log, tracked.observer, self.gpu_budget, *watchers]
+            self.observers = [self.log, tracked.observer, self.spending.gpu, *watchers]
             sampler, curves = sampler_of(self.config, self.folder, bench, self.clock, self.progress)
             self.report = SearchReport(self.folder, self.progress)
             self.report.begin(self.config, bench, curves, user_module=self.module is not None)
@@ -141,7 +137,7 @@ class _Search:
             with self.clock.stage("report"):
                 self.report.end(result)
             if not interrupted:
-                over_s = self.config.time_budget_s if self.budget.is_over() else None
+                over_s = self.config.time_budget_s if self.spending.is_late() else None
                 check_outcome(source.records, over_budget_s=over_s, out=self.folder.path)
             return self._conclude(result, bench, tracked)
 
@@ -163,45 +159,34 @@ class _Search:
         return bench
 
     def _place(self, bench: Bench, cluster: RayCluster) -> Bench:
-        """Puts the bench on the trials' device and caches the features of every cut."""
-        self.weights_bytes = bench.weights_bytes(self.config.space)
-        self.disk = disk_budget(self.config, self.folder.path, bench, self.weights_bytes)
-        limit = self.disk.feature_bytes
-        if limit is not None:
-            limit += bench.cached_feature_bytes
-        use_gpu = cluster.gpus_per_trial > 0
-        spec = replace(bench.spec, use_gpu=use_gpu, max_feature_bytes=limit)
-        placed = Bench(spec, bench.splits, bench.backbone)
-        self.feature_bytes = -placed.cached_feature_bytes
-        searched = self.config.space.reinit_depth
-        depths = {*range(searched.low, searched.high + 1)}
-        if self.config.sampler == "energy":
-            depths.add(0)  # for its map
+        """Puts the bench on the trials' device, caches its features, and tells the plan."""
+        self.spending = Spending(
+            self.config,
+            self.clock,
+            self.folder.path,
+            concurrency=cluster.concurrency,
+            gpus_per_trial=cluster.gpus_per_trial,
+            weights_bytes=bench.weights_bytes(self.config.space),
+            earlier=self.log.confirmations(),
+        )
         with self.clock.stage("features"):
-            placed.prepare(sorted(depths), self.progress)
-        self.feature_bytes += placed.cached_feature_bytes
-        placed.spec = replace(spec, max_state_bytes=self.disk.state_bytes())
-        return placed
-
-    def _make_plan(self, bench: Bench, cluster: RayCluster) -> None:
-        """Tells what the search is going to cost; one that goes on has been told."""
-        if self.is_continued:
-            return
-        with self.clock.stage("plan"):
-            self.plan = plan_search(
-                self.config,
+            placed, self.feature_bytes = place(
                 bench,
-                concurrency=cluster.concurrency,
-                feature_bytes=self.feature_bytes,
+                self.config,
+                self.spending.disk,
+                use_gpu=cluster.gpus_per_trial > 0,
                 progress=self.progress,
             )
-
-    def _gpu_budget(self, cluster: RayCluster) -> GpuBudget:
-        budget = GpuBudget(
-            self.config.gpu_hours, cluster.gpus_per_trial, n_confirm_runs(self.config)
-        )
-        budget.add_earlier(self.log.confirmations())
-        return budget
+        if not self.is_continued:  # else it was told before
+            with self.clock.stage("plan"):
+                self.plan = plan_search(
+                    self.config,
+                    placed,
+                    concurrency=cluster.concurrency,
+                    feature_bytes=self.feature_bytes,
+                    progress=self.progress,
+                )
+        return placed
 
     def _source(self, cluster: RayCluster, sampler: Sampler, bench: Bench) -> StudySource:
         space, splits = self.config.space, bench.splits
@@ -213,13 +198,6 @@ class _Search:
             self.folder.storage, self.folder.study_name, sampler=sampler, pruner=pruner
         )
         self.report.remember(study)
-        self.budget = TimeBudget(
-            self.config.time_budget_s,
-            self.clock,
-            cluster.concurrency,
-            n_confirm_runs=n_confirm_runs(self.config),
-            end_s=end_seconds(self.config.time_budget_s, self.weights_bytes),
-        )
         source = StudySource(
             study,
             space,
@@ -228,26 +206,18 @@ class _Search:
             n_ft_epochs=self.config.ft_epochs_budget,
             baseline_taus=taus,
             limits=[StudyConvergence(study, lambda: repeats.deviation() if repeats else None)],
-            budgets=[lambda: self._over_budget(source)],
+            budgets=[lambda: self.spending.reason(lambda: source.records, self._n_confirmed)],
             rungs=rungs,
             # Whole baselines tell early what the seed does and how long a trial takes.
-            pause_baselines=self.config.until == "trials" and self.config.time_budget_s is None,
+            pause_baselines=self.config.until == "trials" and not self.config.is_timed,
             n_finalists=1 if self.config.ft_epochs_budget else self.config.n_confirm_recipes,
             # Of other metrics the standard error is not known.
             n_valid=len(splits.valid) if splits.task.metric == "accuracy" else None,
             observers=self.observers,
         )
         self.repeats = repeats = self._repeats(source)
-        if self.gpu_budget is not None:
-            self.gpu_budget.add_earlier(source.records)
+        self.spending.gpu.add_earlier(source.records)
         return source
-
-    def _over_budget(self, source: StudySource) -> str:
-        """Returns which budget leaves no room for a further trial, ``""`` if none."""
-        n_confirmed = self._n_confirmed()
-        records = source.records
-        gpu = self.gpu_budget.reason(records, n_confirmed) if self.gpu_budget else ""
-        return self.budget.reason(records, n_confirmed) or gpu or self.disk.reason()
 
     def _repeats(self, source: StudySource) -> BaselineRepeats | None:
         """Adds the baselines' repeats to the search if it is to end by the seed's noise."""
@@ -281,7 +251,7 @@ class _Search:
                 chain,
                 partial(make_run_job, replace(bench.spec, pause_epochs=source.pause_epochs)),
                 flush_epochs=source.reported_epochs,
-                should_stop=lambda: self._is_over() and not has_complete(source.records),
+                should_stop=lambda: self.spending.is_over() and not has_complete(source.records),
             )
         except KeyboardInterrupt:
             return True
@@ -291,9 +261,6 @@ class _Search:
             self.clock.add("search", confirm_s - started_s)
             self.clock.add("confirm", ended_s - confirm_s)
         return False
-
-    def _is_over(self) -> bool:
-        return self.budget.is_over() or bool(self.gpu_budget and self.gpu_budget.is_over())
 
     def _result(self, source: StudySource, bench: Bench, interrupted: bool) -> TuneResult:
         """Gathers what has come out."""
