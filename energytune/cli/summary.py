@@ -10,6 +10,7 @@ from energytune.cli.options import SearchOptions
 from energytune.cli.search_result import SearchResult
 from energytune.config import DIMENSIONS
 from energytune.report.comparison import Comparison, Confirmed, Lead, compare, confirmed, lead
+from energytune.report.cost_plan import train_seconds
 from energytune.report.costs import Costs, costs
 from energytune.report.neighbours import Neighbour, neighbours, optimum
 from energytune.search.result import best_run
@@ -100,8 +101,7 @@ def summarise(result: SearchResult, options: SearchOptions) -> Summary:
 def _train_s(result: SearchResult) -> float | None:
     if result.plan is None:
         return None
-    runs = [r for r in (*result.records, *result.confirmations) if r.duplicate_of is None]
-    return sum(r.seconds_hp + r.seconds_ft for r in runs) / result.plan.concurrency
+    return train_seconds(result.records, result.confirmations, result.plan.concurrency)
 
 
 def _runner_up(result: SearchResult) -> int | None:

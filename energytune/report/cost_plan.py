@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from energytune.config.sizes import format_bytes
 from energytune.report.costs import Costs
+from energytune.trial import TrialRecord
 
-__all__ = ["SearchPlan", "Span", "TrialPlan", "against_truth", "as_json", "plan_lines"]
+__all__ = [
+    "SearchPlan",
+    "Span",
+    "TrialPlan",
+    "against_truth",
+    "as_json",
+    "plan_lines",
+    "train_seconds",
+]
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,14 @@ def against_truth(plan: SearchPlan, costs: Costs, train_s: float, disk_bytes: in
         f"training {_seconds(plan.train_s)}, {train_s:,.3g} s; "
         f"disk {_sizes(plan.disk_bytes)}, {format_bytes(disk_bytes)}"
     )
+
+
+def train_seconds(
+    records: Sequence[TrialRecord], confirmations: Sequence[TrialRecord], concurrency: int
+) -> float:
+    """Returns the seconds of training of all jobs, over the jobs at once, as a plan counts them."""
+    runs = [r for r in (*records, *confirmations) if r.duplicate_of is None]
+    return sum(r.seconds_hp + r.seconds_ft for r in runs) / concurrency
 
 
 def as_json(plan: SearchPlan) -> Mapping[str, Any]:
