@@ -34,6 +34,8 @@ def tune(
     seed: int = 0,
     time_budget_s: float | None = None,
     ft_epochs_budget: int | None = None,
+    gpu_hours: float | None = None,
+    max_disk: str | None = None,
     until: Literal["trials", "converged"] = "trials",
     concurrency: int | None = None,
     cpus_per_trial: int = 1,
@@ -78,6 +80,8 @@ def tune(
         time_budget_s: Wall-clock budget in seconds, confirmation included.
         ft_epochs_budget: Finetuning epochs of all trials together, >= 1, confirmation not
             included, from which on no trial begins.
+        gpu_hours: GPU-hours of trials and confirmation, > 0; it needs trials on GPUs.
+        max_disk: What the search may write, ``"20GB"``: its folder and what it adds to the cache.
         until: ``"converged"`` ends the search as well once the sampler expects less improvement
             than half the seed deviation; it needs ``sampler="energy"``.
         concurrency: Trials at once; None fills the CPUs, or the GPUs.
@@ -140,6 +144,8 @@ def tune(
         seed=seed,
         time_budget_s=time_budget_s,
         ft_epochs_budget=ft_epochs_budget,
+        gpu_hours=gpu_hours,
+        max_disk=max_disk,
         until=until,
         concurrency=concurrency,
         cpus_per_trial=cpus_per_trial,

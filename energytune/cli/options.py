@@ -43,6 +43,8 @@ class SearchOptions:
         seed: ``--seed``.
         time_budget: ``--time-budget``, for example ``"30m"``.
         ft_epochs: ``--ft-epochs``, of all trials together.
+        gpu_hours: ``--gpu-hours``.
+        max_disk: ``--max-disk``, for example ``"20GB"``.
         until: ``--until``, ``"trials"`` or ``"converged"``.
         concurrency: ``--concurrency``.
         gpus_per_trial: ``--gpus-per-trial``.
@@ -80,6 +82,8 @@ class SearchOptions:
     seed: int | None = None
     time_budget: str | None = None
     ft_epochs: int | None = None
+    gpu_hours: float | None = None
+    max_disk: str | None = None
     until: str | None = None
     concurrency: int | None = None
     gpus_per_trial: float | None = None
@@ -134,6 +138,8 @@ class SearchOptions:
             "seed": self.seed,
             "time_budget_s": parse_duration(self.time_budget) if self.time_budget else None,
             "ft_epochs_budget": self.ft_epochs,
+            "gpu_hours": self.gpu_hours,
+            "max_disk": self.max_disk,
             "until": self.until,
             "concurrency": self.concurrency,
             "gpus_per_trial": self.gpus_per_trial,
@@ -197,6 +203,8 @@ class SearchOptions:
             storage=None,
             time_budget=None,
             ft_epochs=None,
+            gpu_hours=None,
+            max_disk=None,
             until=None,
             sampler=None,
             pruner=None,
@@ -207,12 +215,12 @@ class SearchOptions:
     def at(self, out: Path, trials: int | None = None) -> SearchOptions:
         """Returns the same options for the folder ``out``.
 
-        With ``trials`` they are for so many, without a limit of epochs or convergence that may
-        have ended the search earlier; a time budget counts anew.
+        With ``trials`` they are for so many, without a limit of epochs, GPU-hours or convergence
+        that may have ended the search earlier; a time budget counts anew.
         """
         if trials is None:
             return replace(self, out=out)
-        return replace(self, out=out, trials=trials, ft_epochs=None, until=None)
+        return replace(self, out=out, trials=trials, ft_epochs=None, gpu_hours=None, until=None)
 
     def _checkpoint_s(self) -> float | None:
         if self.checkpoint_every is None:
@@ -270,6 +278,8 @@ _COMMAND_ORDER = (
     "confirm_recipes",
     "time_budget",
     "ft_epochs",
+    "gpu_hours",
+    "max_disk",
     "until",
     "concurrency",
     "cpus_per_trial",

@@ -66,6 +66,10 @@ def _extent(config: SearchConfig) -> str:
         text = f"until converged, at most {text}"
     if config.ft_epochs_budget is not None:
         text += f", {config.ft_epochs_budget:,} finetuning epochs"
+    if config.gpu_hours is not None:
+        text += f", {config.gpu_hours:g} GPU-hours"
+    if config.max_disk is not None:
+        text += f", {config.max_disk} of disk"
     return text
 
 

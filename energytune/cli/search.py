@@ -60,6 +60,17 @@ def search(
         int | None,
         typer.Option(help="Begin no trial after so many finetuning epochs of all trials together."),
     ] = None,
+    gpu_hours: Annotated[
+        float | None,
+        typer.Option(help="Begin no trial after so many GPU-hours, confirmation included."),
+    ] = None,
+    max_disk: Annotated[
+        str | None,
+        typer.Option(
+            help="What the search may write, for example 20GB: its folder and what it caches.",
+            metavar="SIZE",
+        ),
+    ] = None,
     until: Annotated[
         str | None,
         typer.Option(
@@ -203,6 +214,8 @@ def search(
         seed=seed,
         time_budget=time_budget,
         ft_epochs=ft_epochs,
+        gpu_hours=gpu_hours,
+        max_disk=max_disk,
         until=until,
         concurrency=concurrency,
         gpus_per_trial=gpus_per_trial,

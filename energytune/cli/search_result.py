@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from energytune.config import SearchConfig
+from energytune.report.cost_plan import SearchPlan
 from energytune.report.inputs import Standing
 from energytune.science.noise import SeedNoise
 from energytune.trial import TrialRecord
@@ -131,6 +132,16 @@ class SearchResult(Protocol):
     @property
     def end_reason(self) -> str:
         """Why the search ended, in words; empty if that is not known."""
+        ...
+
+    @property
+    def plan(self) -> SearchPlan | None:
+        """What it was planned to cost; None if it went on from an earlier start."""
+        ...
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes of the search's folder and of the features that it has cached."""
         ...
 
     @property

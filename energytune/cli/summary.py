@@ -11,6 +11,7 @@ from typing import Protocol
 from energytune.cli.search_result import SearchResult
 from energytune.config import DIMENSIONS, Recipe
 from energytune.report.comparison import Comparison, Confirmed, Lead, compare, confirmed, lead
+from energytune.report.cost_plan import train_seconds
 from energytune.report.costs import Costs, costs
 from energytune.report.neighbours import Neighbour, neighbours, optimum
 from energytune.search.result import best_run
@@ -57,6 +58,8 @@ class Summary:
         optimum: One sentence on whether the winner looks like an interior optimum; may be empty.
         untried: Commands that run a recipe next to the winner, by direction, where none was run.
         costs: What the search has cost.
+        train_s: Seconds of training of trials and confirmation, over the trials at once; None
+            where there was no plan to compare with.
         command: Command that runs the winner's recipe again; None without a winner.
         next_commands: What to do next: (command, what it does).
     """
@@ -72,6 +75,7 @@ class Summary:
     optimum: str
     untried: Mapping[str, str]
     costs: Costs
+    train_s: float | None
     command: str | None
     next_commands: list[tuple[str, str]]
 
@@ -85,10 +89,11 @@ def summarise(result: SearchResult, options: Repeatable) -> Summary:
     """
     winner = result.winner
     spent = costs(result.records, result.confirmations, result.seconds)
+    train_s = _train_s(result)
     following = _next_commands(result, options)
     if winner is None:
         return Summary(
-            result, None, False, None, [], None, None, (), "", {}, spent, None, following
+            result, None, False, None, [], None, None, (), "", {}, spent, train_s, None, following
         )
     space, seed = result.config.space, result.config.seed
     found = neighbours(winner, result.records, space, result.seed_noise)
@@ -108,9 +113,16 @@ def summarise(result: SearchResult, options: Repeatable) -> Summary:
             n.direction: options.reproduce(n.untried, seed).command() for n in found if n.untried
         },
         costs=spent,
+        train_s=train_s,
         command=options.reproduce(winner.job.recipe, seed).command(),
         next_commands=following,
     )
+
+
+def _train_s(result: SearchResult) -> float | None:
+    if result.plan is None:
+        return None
+    return train_seconds(result.records, result.confirmations, result.plan.concurrency)
 
 
 def _runner_up(result: SearchResult) -> int | None:
@@ -143,7 +155,7 @@ def _next_commands(result: SearchResult, options: Repeatable) -> list[tuple[str,
         commands.append((shlex.join(["energytune", "ui", out]), "shows all trials in MLflow's UI"))
     if not result.interrupted and len(result.config.space.fixed()) < len(DIMENSIONS):
         config = result.config
-        limits = (config.ft_epochs_budget, config.time_budget_s)
+        limits = (config.ft_epochs_budget, config.time_budget_s, config.gpu_hours, config.max_disk)
         ended_early = config.until == "converged" or any(limit is not None for limit in limits)
         n_trials = len(result.records) if ended_early else config.n_trials
         more = options.at(result.out, trials=2 * n_trials)

@@ -10,6 +10,7 @@ from typing import Any
 from energytune.cli.summary import Summary
 from energytune.redact import redact
 from energytune.report.comparison import Comparison, Confirmed, Lead
+from energytune.report.cost_plan import as_json
 from energytune.report.inputs import Standing
 from energytune.report.neighbours import Neighbour
 from energytune.science.noise import SeedNoise
@@ -43,6 +44,11 @@ def to_json(summary: Summary) -> str:
         "neighbours": [_neighbour(n, summary.untried.get(n.direction)) for n in summary.neighbours],
         "optimum": summary.optimum,
         "costs": {**asdict(summary.costs), "n_duplicates": result.n_duplicates},
+        "plan": result.plan
+        and {
+            **as_json(result.plan),
+            "spent": {"train_s": summary.train_s, "disk_bytes": result.written_bytes},
+        },
         "registered": registered
         and {
             "name": registered.name,

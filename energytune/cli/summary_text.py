@@ -10,6 +10,7 @@ from energytune.cli.lines import percent, trial_name
 from energytune.cli.neighbours_text import print_neighbours
 from energytune.cli.summary import Summary
 from energytune.redact import redact
+from energytune.report.cost_plan import against_truth
 from energytune.report.intervals import Interval
 
 __all__ = ["print_summary"]
@@ -32,6 +33,7 @@ def print_summary(console: Console, summary: Summary) -> None:
         print_comparison(console, summary)
         print_neighbours(console, summary)
     _print_costs(console, summary)
+    _print_plan(console, summary)
     _print_failures(console, summary)
     _print_records(console, summary)
     _line(console, "")
@@ -95,6 +97,14 @@ def _print_costs(console: Console, summary: Summary) -> None:
         f"  in the trials, summed over workers: HP {format_seconds(spent.trial_seconds_hp)}, "
         f"FT {format_seconds(spent.trial_seconds_ft)}",
     )
+
+
+def _print_plan(console: Console, summary: Summary) -> None:
+    plan = summary.result.plan
+    if plan is None or summary.train_s is None:
+        return
+    written = summary.result.written_bytes
+    _line(console, f"  {against_truth(plan, summary.costs, summary.train_s, written)}")
 
 
 def _print_failures(console: Console, summary: Summary) -> None:

@@ -25,7 +25,10 @@ from energytune.errors import ResourceError
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.trial import JobSource, RunJob
 
-__all__ = ["run_jobs"]
+__all__ = ["report_interval_s", "run_jobs"]
+
+_REPORT_S = 0.5
+_REPORTS_PER_S = 50
 
 
 def run_jobs(
@@ -34,7 +37,7 @@ def run_jobs(
     make_run_job: Callable[[], RunJob],
     *,
     flush_epochs: frozenset[int] = frozenset(),
-    min_report_s: float = 0.5,
+    min_report_s: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     progress: Progress = NO_PROGRESS,
 ) -> None:
@@ -52,7 +55,8 @@ def run_jobs(
             Pickled (cloudpickle) and shipped once to each worker.
         flush_epochs: Finetuning epochs whose events are reported at once. The end of probing
             and of a job always are.
-        min_report_s: Else a report is sent at the first event after so many seconds.
+        min_report_s: Else a report is sent at the first event after so many seconds, >= 0; None
+            is :func:`report_interval_s`.
         should_stop: Asked about ten times a second; True ends the search. Running jobs are
             told ``"interrupted"``.
         progress: Told what jobs wait for if none can start.
@@ -63,6 +67,8 @@ def run_jobs(
         Exception: What the source raised.
     """
     ledger = JobLedger(source, cluster.concurrency)
+    if min_report_s is None:
+        min_report_s = report_interval_s(cluster.concurrency)
     settings = WorkerSettings(flush_epochs, min_report_s, cluster.config.cpus_per_trial)
     trainable = tune.with_parameters(JobWorker, make_run_job=make_run_job, settings=settings)
     interrupted = threading.Event()
@@ -89,6 +95,18 @@ def run_jobs(
         raise ledger.failure
     if interrupted.is_set():
         raise KeyboardInterrupt
+
+
+def report_interval_s(n_workers: int) -> float:
+    """Returns after how many seconds a worker reports where nothing is decided.
+
+    Twice a second; before very many workers more seldom, so that all of them together send 50
+    such reports a second at most: each takes a millisecond of the driver.
+
+    Args:
+        n_workers: Jobs at once, >= 1.
+    """
+    return max(_REPORT_S, n_workers / _REPORTS_PER_S)
 
 
 def _tune(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import lru_cache
 
 __all__ = ["snap_to_grid", "snapshot_epochs"]
 
@@ -29,7 +30,7 @@ def snap_to_grid(tau: int, low: int, high: int) -> int:
 
     The bounds themselves count as grid epochs; a tie goes to the smaller epoch.
     """
-    grid = sorted({low, *(e for e in snapshot_epochs(high) if e >= low)})
+    grid = _between(low, high)
     right = bisect_left(grid, tau)
     if right == 0:
         return grid[0]
@@ -37,3 +38,9 @@ def snap_to_grid(tau: int, low: int, high: int) -> int:
         return grid[-1]
     below, above = grid[right - 1], grid[right]
     return below if (1 + tau) ** 2 <= (1 + below) * (1 + above) else above
+
+
+@lru_cache
+def _between(low: int, high: int) -> tuple[int, ...]:
+    """Returns the grid epochs in [low, high], both included: a sampler asks a thousand times."""
+    return tuple(sorted({low, *(e for e in snapshot_epochs(high) if e >= low)}))

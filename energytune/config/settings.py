@@ -46,6 +46,10 @@ class SearchConfig(BaseModel):
         time_budget_s: Wall-clock budget in seconds, confirmation included; None is no limit.
         ft_epochs_budget: Finetuning epochs of all trials together, >= 1, confirmation not
             included, from which on no trial begins; None is no limit.
+        gpu_hours: Hours of GPUs that trials and confirmation may compute for, a trial's seconds
+            times ``gpus_per_trial``, > 0; it needs trials on GPUs. None is no limit.
+        max_disk: What the search may write, ``"20GB"``: its folder, and what it adds to the cache
+            of features and snapshots. None is no limit but that of the features.
         until: ``"trials"``, or ``"converged"``: the search also ends once the sampler expects
             less improvement than half the seed deviation. For that the baselines are run on two
             further seeds at the start, and the sampler must be one that says what it expects.
@@ -89,6 +93,8 @@ class SearchConfig(BaseModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
     time_budget_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     ft_epochs_budget: int | None = Field(default=None, ge=1)
+    gpu_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    max_disk: str | None = None
     until: Literal["trials", "converged"] = "trials"
     concurrency: int | None = Field(default=None, ge=1)
     cpus_per_trial: int = Field(default=1, ge=1)
@@ -107,6 +113,11 @@ class SearchConfig(BaseModel):
     storage_path: str | None = None
     loader_workers: int | None = Field(default=None, ge=0)
     cache_budget: str | None = None
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether time or GPU-hours bound the search."""
+        return self.time_budget_s is not None or self.gpu_hours is not None
 
     @model_validator(mode="before")
     @classmethod

@@ -31,6 +31,7 @@ __all__ = [
     "counts",
     "curve_of",
     "first_runs",
+    "frozen",
     "is_interrupted",
     "job_of",
     "record_of",
@@ -49,6 +50,11 @@ _TIMES = (
     *("seconds_hp", "seconds_ft", "n_hp_epochs_run"),
     *("started_ms", "ended_ms", "waited_ms"),
 )
+
+
+def frozen(trial: Trial) -> FrozenTrial:
+    """Returns a trial as its storage has it now, without reading the study's others."""
+    return trial.study._storage.get_trial(trial._trial_id)  # as Optuna's own trials do
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
@@ -143,8 +149,7 @@ def report_once(trial: Trial, epoch: FinetuneEpoch) -> None:
 
     A trial that was lost after a pause tells some epochs again.
     """
-    reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
-    if epoch.epoch not in reported:
+    if epoch.epoch not in frozen(trial).intermediate_values:
         trial.report(epoch.valid_acc, epoch.epoch)
 
 

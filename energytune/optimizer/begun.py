@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from energytune.optimizer.attrs import is_interrupted
 from energytune.optimizer.energy_features import EnergyLookup
 
-__all__ = ["N_BEST", "N_LATEST", "Begun", "BegunTrials", "best_and_latest"]
+__all__ = ["N_BEST", "N_LATEST", "Begun", "BegunTrials", "best_and_latest", "told_and_running"]
 
 N_BEST, N_LATEST = 40, 80
 """Trials that a model is fitted to. A process of 120 points takes a tenth of a second to fit, and
@@ -108,6 +108,21 @@ def best_and_latest(
     best = sorted(trials, key=lambda trial: _merit(trial, sign), reverse=True)[:n_best]
     kept = {trial.number: trial for trial in (*best, *trials[-n_latest:])}
     return [kept[number] for number in sorted(kept)]
+
+
+def told_and_running(trials: list[FrozenTrial], direction: StudyDirection) -> list[FrozenTrial]:
+    """Returns :func:`best_and_latest` of the trials that have told anything, and all others.
+
+    For studies with hundreds of running trials, which are then the latest.
+
+    Args:
+        trials: By number.
+        direction: See :func:`best_and_latest`.
+    """
+    mute = [t for t in trials if t.state == TrialState.RUNNING and not t.intermediate_values]
+    numbers = {trial.number for trial in mute}
+    told = [trial for trial in trials if trial.number not in numbers]
+    return sorted([*best_and_latest(told, direction), *mute], key=lambda trial: trial.number)
 
 
 def _merit(trial: FrozenTrial, sign: float) -> tuple[float, float]:

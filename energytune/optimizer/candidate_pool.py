@@ -15,7 +15,7 @@ from energytune.errors import ConfigError
 from energytune.optimizer.encoding import Encoding
 from energytune.optimizer.energy_features import EnergyLookup, Known
 
-__all__ = ["Pool", "feature_points", "make_pool", "representative"]
+__all__ = ["Pool", "feature_points", "make_pool", "representatives"]
 
 Floats = NDArray[np.float64]
 _WHOLE = 4096
@@ -99,20 +99,31 @@ def feature_points(
     return np.hstack([encoding.points(told) * _RECIPE_WEIGHT, features]), features.shape[1]
 
 
-def representative(pool: Pool, rng: np.random.Generator) -> int:
-    """Returns the candidate that, beside all that was run, stands best for all candidates.
+def representatives(pool: Pool, rng: np.random.Generator, n: int = 1) -> list[int]:
+    """Returns the candidates that, beside all that was run, stand best for all candidates.
 
-    It leaves the least sum of squared distances from each candidate to the nearest one that was
-    run, in recipe and energy: the greedy step of k-medoids. The first pick is so the middle, the
-    next ones spread out, and outliers come last.
+    Each leaves the least sum of squared distances from each candidate to the nearest one that was
+    run or picked before it, in recipe and energy: the greedy steps of k-medoids. The first pick
+    of a search is so the middle, the next ones spread out, and outliers come last.
+
+    Args:
+        pool: With at least one candidate.
+        rng: Decides ties.
+        n: Picks, >= 1; fewer if there are fewer candidates.
     """
     apart = cdist(pool.points, pool.points, "sqeuclidean")
     if len(pool.seen):
         nearest = cdist(pool.points, pool.seen, "sqeuclidean").min(axis=1)
         apart = np.minimum(apart, nearest[:, None])
-    left = apart.sum(axis=0)
-    best = np.flatnonzero(left <= left.min() * (1 + 1e-9))
-    return int(rng.choice(best))
+    picks: list[int] = []
+    for _ in range(min(n, len(pool.params))):
+        left = apart.sum(axis=0)
+        left[picks] = np.inf
+        best = np.flatnonzero(left <= left.min() * (1 + 1e-9))
+        picks.append(int(rng.choice(best)))
+        if len(picks) < n:
+            apart = np.minimum(apart, apart[:, picks[-1]][:, None])
+    return picks
 
 
 def _proposals(

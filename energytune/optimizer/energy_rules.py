@@ -10,7 +10,7 @@ whatever their number.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +121,12 @@ class ProbedTable:
             return self
         more.rows = np.concatenate([self.rows, more.rows])
         return more
+
+    def without(self, numbers: Collection[int]) -> ProbedTable:
+        """Returns a table of the other trials than those of these numbers."""
+        fewer = ProbedTable()
+        fewer.rows = self.rows[~np.isin(self.rows["number"], list(numbers))]
+        return fewer
 
     def others(self, probed: Probed) -> NDArray[Any]:
         """Returns the rows of all other trials of the kind of ``probed``."""

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
@@ -20,14 +19,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from energytune.errors import ConfigError
-from energytune.optimizer.begun import BegunTrials, best_and_latest
-from energytune.optimizer.candidate_pool import Pool, make_pool, representative
+from energytune.optimizer.begun import BegunTrials, best_and_latest, told_and_running
+from energytune.optimizer.candidate_pool import Pool, make_pool, representatives
 from energytune.optimizer.convergence import EXPECTED_IMPROVEMENT
 from energytune.optimizer.encoding import Encoding, only_value
 from energytune.optimizer.energy_features import EnergyLookup, Known
 from energytune.optimizer.hedge import Hedge
 from energytune.optimizer.outcomes import Outcome, outcomes
-from energytune.optimizer.surrogate import expected_improvement, fit_surrogate
+from energytune.optimizer.picks import Ahead, Pick, most_promising, n_at_once
 from energytune.optimizer.warm_start import WARM_START, WarmStart
 
 __all__ = ["EXPECTED_IMPROVEMENT", "EnergySampler"]
@@ -40,8 +39,9 @@ class EnergySampler(BaseSampler):
     (:mod:`energytune.optimizer.surrogate`) picks, and plain TPE now and then if a hedge is wanted.
     Trials that were pruned count with what they would have come to
     (:mod:`energytune.optimizer.outcomes`), failed ones as the worst of all; of very many, the best
-    and the latest. The study is all it knows, what was read of trials is kept to be quick. Each
-    pick of the model stores what it expects,
+    and the latest. The study is all it knows, what was read of trials is kept to be quick; with
+    16 or more trials running at once it makes several picks from one look at it
+    (:mod:`energytune.optimizer.picks`). Each pick of the model stores what it expects,
     :data:`~energytune.optimizer.convergence.EXPECTED_IMPROVEMENT`.
 
     Args:
@@ -87,6 +87,7 @@ class EnergySampler(BaseSampler):
         self._space = None if space is None else dict(space)
         self._intersection = IntersectionSearchSpace(include_pruned=True)
         self._begun = BegunTrials()
+        self._ahead = Ahead()
         self._n_initial = n_initial
         self._hedge_every = hedge_every
         self._n_candidates = n_candidates
@@ -131,11 +132,17 @@ class EnergySampler(BaseSampler):
         if not search_space:
             return {}
         energy = self._energy_in(search_space, study)
+        names = frozenset(search_space)
+        is_hedged = self._hedge_every > 0 and trial.number % self._hedge_every == 0
+        if not is_hedged and (pick := self._ahead.take(study, names)) is not None:
+            return self._noted(study, trial, pick)
         begun = self._begun.read(study, search_space, energy)
         known = len(begun.trials) >= self._n_initial
-        if known and self._hedge_every and trial.number % self._hedge_every == 0:
+        if known and is_hedged:
             return self._hedge.pick(study, trial, search_space, begun.trials)
-        seen = outcomes(best_and_latest(begun.trials, study.direction), study.direction)
+        n_picks = n_at_once(begun.trials)
+        few = best_and_latest if n_picks == 1 else told_and_running
+        seen = outcomes(few(begun.trials, study.direction), study.direction)
         pool = make_pool(
             Encoding(search_space),
             energy,
@@ -146,13 +153,29 @@ class EnergySampler(BaseSampler):
         )
         if not pool.params:
             return self._hedge.pick(study, trial, search_space, begun.trials)
-        if not known or not any(o.value is not None for o in seen):
-            warm = self._warm_pick(study, trial, pool)
-            return pool.params[representative(pool, self._rng) if warm is None else warm]
-        best, improvement = _most_promising(pool, seen)
-        # As Optuna's own samplers store theirs: a sampler is given no public way.
-        study._storage.set_trial_system_attr(trial._trial_id, EXPECTED_IMPROVEMENT, improvement)
-        return pool.params[best]
+        picks = self._picks(study, trial, pool, seen if known else [], n_picks)
+        self._ahead.put(study, names, picks[1:])
+        return self._noted(study, trial, picks[0])
+
+    def _picks(
+        self, study: Study, trial: FrozenTrial, pool: Pool, seen: Sequence[Outcome], n: int
+    ) -> list[Pick]:
+        """Returns the model's choice, or candidates that stand for all while it knows nothing."""
+        if any(o.value is not None for o in seen):
+            return [(pool.params[i], expected) for i, expected in most_promising(pool, seen, n)]
+        warm = self._warm_pick(study, trial, pool)
+        if warm is not None:
+            return [(pool.params[warm], None)]
+        n = 1 if self._warm_start else n  # it may know better of the next one
+        return [(pool.params[place], None) for place in representatives(pool, self._rng, n)]
+
+    def _noted(self, study: Study, trial: FrozenTrial, pick: Pick) -> dict[str, Any]:
+        """Returns the parameters of a pick and stores with the trial what is expected of it."""
+        params, expected = pick
+        if expected is not None:
+            # As Optuna's own samplers store theirs: a sampler is given no public way.
+            study._storage.set_trial_system_attr(trial._trial_id, EXPECTED_IMPROVEMENT, expected)
+        return params
 
     def sample_independent(
         self,
@@ -206,23 +229,3 @@ class _WithConstants:
 
     def __call__(self, params: Mapping[str, Any]) -> Known:
         return self.energy({**self.constants, **params})
-
-
-def _most_promising(pool: Pool, seen: Sequence[Outcome]) -> tuple[int, float]:
-    """Returns the place of the candidate of highest expected improvement, and that."""
-    values = [o.value for o in seen if o.value is not None]
-    worst = min(values)
-    told = [i for i, o in enumerate(seen) if o.value is not None or o.failed]
-    points = pool.seen[told]
-    observed: NDArray[np.float64] = np.array(
-        [worst if (value := seen[i].value) is None else value for i in told]
-    )
-    doubt = np.array([seen[i].doubt for i in told])
-    model = fit_surrogate(points, observed, doubt)
-    running = [i for i, o in enumerate(seen) if o.value is None and not o.failed]
-    if running:  # so that others go elsewhere
-        model = model.pretending(pool.seen[running])
-    mean, deviation = model.predict(pool.points)
-    improvement = expected_improvement(mean, deviation, model.best)
-    best = int(np.argmax(improvement))
-    return best, float(improvement[best])

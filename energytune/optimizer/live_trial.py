@@ -9,7 +9,7 @@ from optuna.study import Study
 from optuna.trial import Trial
 
 from energytune.config import FinetuneConfig
-from energytune.optimizer.attrs import report_once, write_probe
+from energytune.optimizer.attrs import frozen, report_once, write_probe
 from energytune.optimizer.promotion import Rungs
 from energytune.optimizer.pruner import ask_pruner
 from energytune.training import FinetuneEpoch
@@ -122,8 +122,7 @@ class EventTaker:
 
     def _look(self, run: LiveTrial) -> None:
         """Asks the pruner about the trial as the study has it."""
-        trial = self._study.get_trials(deepcopy=False)[run.number]
-        reason = ask_pruner(self._study.pruner, self._study, trial)
+        reason = ask_pruner(self._study.pruner, self._study, frozen(run.trial))
         # Baselines are asked about as well: the pruner may take notes of their rungs.
         if reason is not None and run.job.role == "search":
             run.pruned = reason

@@ -9,7 +9,7 @@ from itertools import islice
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from energytune.optimizer.attrs import curve_of, job_of, write_pause
+from energytune.optimizer.attrs import curve_of, frozen, job_of, write_pause
 from energytune.optimizer.live_trial import LiveTrial
 from energytune.optimizer.promotion import Rungs
 from energytune.training import FinetuneEpoch, ProbeSnapshot
@@ -61,7 +61,7 @@ class PausedTrials:
 
     def put_back(self, run: LiveTrial) -> bool:
         """Lets a trial wait again whose job was interrupted; returns whether it had waited."""
-        trial = self._study.get_trials(deepcopy=False)[run.number]
+        trial = frozen(run.trial)
         if trial.user_attrs.get("paused") not in self._rungs.epochs:
             return False
         self._restore(trial)

@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from energytune.errors import ConfigError, unknown_name
 from energytune.optimizer.energy_rules import ProbedTable, Tolerances, collapsed, redundant
-from energytune.optimizer.finished_trials import FinishedTrials
 from energytune.optimizer.probed import Probed, probed_of
+from energytune.optimizer.read_trials import ReadTrials
 from energytune.optimizer.rungs import (
     SuccessiveHalvingPruner,
     compared,
@@ -68,7 +68,7 @@ class EnergyPruner(BasePruner):
     with ``baseline``) are never pruned, but take part in every comparison.
 
     The reason of each prune is stored with the trial: :func:`prune_reason`. What was read of
-    finished trials is kept in this object to be quick; another object decides alike.
+    other trials is kept in this object to be quick; another object decides alike.
 
     Args:
         n_ft_epochs: Finetuning epochs of a whole trial, >= 1.
@@ -103,7 +103,7 @@ class EnergyPruner(BasePruner):
         self.tolerances = tolerances or Tolerances()
         self.n_collapse_trials = n_collapse_trials
         self.gate = gate
-        self._probed = FinishedTrials(ProbedTable(), _with_probed)
+        self._probed = ReadTrials(ProbedTable(), _with_probed, ProbedTable.without)
 
     def rung_epochs(self, n_epochs: int) -> frozenset[int]:
         """Returns the epochs at which the inner pruner looks; all if it does not say."""

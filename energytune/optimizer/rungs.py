@@ -21,7 +21,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from energytune.errors import ConfigError
-from energytune.optimizer.finished_trials import FinishedTrials
+from energytune.optimizer.read_trials import ReadTrials
 
 __all__ = [
     "AtRungs",
@@ -155,8 +155,8 @@ class SuccessiveHalvingPruner(BasePruner):
         self.epochs = frozenset(epochs)
         self.reduction_factor = reduction_factor
         self._rungs = sorted(self.epochs)
-        self._values = FinishedTrials(
-            np.empty((0, 1 + len(self._rungs))), partial(_with_values, self._rungs)
+        self._values = ReadTrials(
+            np.empty((0, 1 + len(self._rungs))), partial(_with_values, self._rungs), _without
         )
 
     def rung_epochs(self, n_epochs: int) -> frozenset[int]:
@@ -205,6 +205,12 @@ def _with_values(
         if "duplicate_of" not in trial.user_attrs
     ]
     return np.concatenate([rows, np.array(more)]) if more else rows
+
+
+def _without(rows: _Rows, numbers: Collection[int]) -> _Rows:
+    """Returns the rows of other trials than these."""
+    left: _Rows = rows[~np.isin(rows[:, 0], list(numbers))]
+    return left
 
 
 def _value_at(trial: FrozenTrial, rung: int, best: Callable[..., float]) -> float:

@@ -13,6 +13,7 @@ from energytune.config import SearchSpace
 from energytune.optimizer.attrs import (
     counts,
     first_runs,
+    frozen,
     is_interrupted,
     records_from_study,
     report_ends,
@@ -313,7 +314,7 @@ class StudySource:
         write_end(run.trial, record)
         self._study.tell(run.trial, record.objective, state=TrialState[record.state])
         self._paused.ended(record)
-        if is_interrupted(self._study.get_trials(deepcopy=False)[run.number]):
+        if is_interrupted(frozen(run.trial)):
             self._n_begun -= 1
             self._first_runs.pop(record.job.recipe.key(), None)
         else:

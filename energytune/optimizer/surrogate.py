@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-__all__ = ["Surrogate", "expected_improvement", "fit_surrogate"]
+__all__ = ["Beliefs", "Surrogate", "expected_improvement", "fit_surrogate"]
 
 Floats = NDArray[np.float64]
 _LENGTH_SCALES = (0.3, 10.0)
@@ -42,6 +42,17 @@ class Surrogate:
         deviation = np.sqrt(np.maximum(deviation**2 - noise**2, 1e-12))
         return mean * self._scale + self._centre, deviation * self._scale
 
+    def beliefs(self, points: Floats) -> Beliefs:
+        """Returns what the model believes of points (N, F), to pretend about them one by one."""
+        mean, covariance = self._process.predict(points, return_cov=True)
+        noise = (self.seed_deviation / self._scale) ** 2
+        return Beliefs(
+            mean * self._scale + self._centre,
+            covariance - noise * np.eye(len(points)),
+            noise,
+            self._scale,
+        )
+
     def pretending(self, points: Floats) -> Surrogate:
         """Returns the model as it were if ``points`` (N, F) had come to what it expects of them.
 
@@ -55,6 +66,35 @@ class Surrogate:
             np.concatenate([seen.alpha, np.full(len(points), _LEAST_SPREAD)]),
         )
         return Surrogate(process, self._centre, self._scale, self.best, self.seed_deviation)
+
+
+class Beliefs:
+    """Mean and deviation of some points, and what becomes of them as one after the other is run.
+
+    That is :meth:`Surrogate.pretending` about a point, without fitting: it costs O(N^2).
+
+    Args:
+        mean: Of each point, (N,).
+        covariance: Of the noise-free values, (N, N), in units of ``scale`` squared.
+        noise: Variance of an observation beside that, in the same units.
+        scale: Unit of ``covariance``.
+    """
+
+    def __init__(self, mean: Floats, covariance: Floats, noise: float, scale: float) -> None:
+        self.mean = mean
+        self._covariance, self._noise, self._scale = covariance, noise, scale
+
+    @property
+    def deviation(self) -> Floats:
+        """Standard deviation of the noise-free values, (N,)."""
+        deviation: Floats = np.sqrt(np.maximum(np.diag(self._covariance), 1e-12)) * self._scale
+        return deviation
+
+    def pretend(self, place: int) -> None:
+        """Makes the beliefs those after ``place`` has come to its mean."""
+        column = self._covariance[:, place].copy()
+        spread = column[place] + self._noise + _LEAST_SPREAD
+        self._covariance -= np.outer(column, column / spread)
 
 
 def fit_surrogate(points: Floats, values: Floats, doubt: Floats) -> Surrogate:

@@ -22,6 +22,8 @@ from energytune.json_text import read_json
 from energytune.optimizer import Standing
 from energytune.paths import atomic_file
 from energytune.redact import has_secret
+from energytune.report.cost_plan import against_truth, as_json, train_seconds
+from energytune.report.costs import costs
 from energytune.science.noise import SeedNoise
 from energytune.search.code_version import code_tags
 from energytune.search.folder import RunFolder
@@ -116,7 +118,20 @@ def end_of(result: TuneResult) -> dict[str, Any]:
         "model_spec": dict(result.model_spec),
         "registered": text,
         "link": result.tracking.link or "",
+        "plan": None if result.plan is None else dict(as_json(result.plan)),
+        "written_bytes": result.written_bytes,
+        "planned": _planned(result),
     }
+
+
+def _planned(result: TuneResult) -> str:
+    """Returns what was planned beside what was spent, in words; "" without a plan."""
+    plan = result.plan
+    if plan is None:
+        return ""
+    spent = costs(result.records, result.confirmations)
+    train_s = train_seconds(result.records, result.confirmations, plan.concurrency)
+    return against_truth(plan, spent, train_s, result.written_bytes)
 
 
 def result_of(

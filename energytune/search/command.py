@@ -34,6 +34,7 @@ _OPTIONS = {
 _SEARCH_OPTIONS = {
     "n_trials": "--trials",
     "ft_epochs_budget": "--ft-epochs",
+    "gpu_hours": "--gpu-hours",
     "sampler": "--sampler",
     "pruner": "--pruner",
     "n_confirm_recipes": "--confirm-recipes",
@@ -47,6 +48,7 @@ _ELSEWHERE = {
     "ray_address": "--ray-address",
     "storage_path": "--storage-path",
     "cache_budget": "--cache-budget",
+    "max_disk": "--max-disk",
 }
 """What only says where a search runs and is kept; such addresses may hold passwords."""
 

@@ -29,6 +29,8 @@ _NOT_IDENTITY = {
     "n_trials",
     "time_budget_s",
     "ft_epochs_budget",
+    "gpu_hours",
+    "max_disk",
     "until",
     "concurrency",
     "cpus_per_trial",

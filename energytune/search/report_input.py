@@ -76,12 +76,18 @@ def report_input(
         n_classes=n_classes,
         findings=_findings(curves, result, is_named=not (user_data or user_module)),
         reproduction=reproduction(config, winner, user_data=user_data, user_module=user_module),
-        facts=[(str(name), str(value)) for name, value in about.get("facts", ())],
+        facts=[(str(name), str(value)) for name, value in about.get("facts", ())] + _planned(about),
         registered=registered,
         link=link,
         notes=notes,
         made_at=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %z"),
     )
+
+
+def _planned(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns what the search was planned to cost, and has; nothing for one that went on."""
+    name, _, told = ((about.get("end") or {}).get("planned") or "").partition(": ")
+    return [(name, told)] if told else []
 
 
 def _with_trials(

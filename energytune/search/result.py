@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from energytune.optimizer import Standing
+    from energytune.report.cost_plan import SearchPlan
     from energytune.report.neighbours import Neighbour
     from energytune.tracking import RegisteredModel
 
@@ -84,6 +85,8 @@ class TuneResult(ResultPages):
             recipe of the space was run"``, or ``"interrupted"``.
         metric: What every score is: ``"accuracy"``, ``"roc_auc"`` or ``"miou"``.
         about: What the search ran on, as JSON values: settings, versions, hashes, sizes.
+        plan: What it was planned to cost; None if it went on from an earlier start.
+        written_bytes: Bytes of the search's folder and of the features that it has cached.
         report_problem: Why the report could not be written; empty if it was.
     """
 
@@ -106,6 +109,8 @@ class TuneResult(ResultPages):
     study_name: str = ""
     metric: str = "accuracy"
     about: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    plan: SearchPlan | None = None
+    written_bytes: int = 0
     report_problem: str = ""
     _user_module: nn.Module | None = field(default=None, repr=False)
 

@@ -28,25 +28,26 @@ from energytune.optimizer import (
     open_study,
 )
 from energytune.progress import NO_PROGRESS, Progress
+from energytune.report.cost_plan import SearchPlan
+from energytune.search.budgets import folder_bytes
 from energytune.search.catch_up import catch_up
-from energytune.search.clock import StageClock, TimeBudget
+from energytune.search.clock import StageClock
 from energytune.search.confirmation import Confirmation, bring_model, confirm_seeds
 from energytune.search.folder import RunFolder
-from energytune.search.nodes import check_nodes
 from energytune.search.outcome import check_outcome, has_complete
-from energytune.search.prepare import bench_spec, has_all_files, map_grid, sampler_of
-from energytune.search.prepare_far import lacks_gpu, prepare_far
+from energytune.search.place import place
+from energytune.search.planned import plan_search
+from energytune.search.prepare import bench_spec, has_all_files, sampler_of
 from energytune.search.records_log import RecordsLog
 from energytune.search.report_write import SearchReport
 from energytune.search.result import TuneResult
+from energytune.search.spending import Spending
 from energytune.search.tracked import TrackedSearch
 from energytune.storage import SharedStorage
 from energytune.trial import ChainSource, Observer
 from energytune.trial.bench import Bench, UserData
 from energytune.trial.checkpoints import CheckpointKeeper, Checkpoints
-from energytune.trial.first_batch import check_first_batch
 from energytune.trial.guarded import GuardedSource
-from energytune.trial.map_curve import MapCurve
 from energytune.trial.model_files import ModelFiles
 from energytune.trial.run import make_run_job
 
@@ -106,7 +107,7 @@ class _Search:
         self.log = RecordsLog(self.folder.records)
         self.observers = list(observers)
         self.repeats: BaselineRepeats | None = None
-        self.curves: list[MapCurve] | None = None
+        self.plan: SearchPlan | None = None
         self.models = ModelFiles(self.folder.models)
         self.confirmation = Confirmation(config, self.log, self.models)
 
@@ -138,9 +139,9 @@ class _Search:
             )
             watchers = self.observers
             keeper = CheckpointKeeper(Checkpoints(self.models))
-            self.observers = [self.log, tracked.observer, keeper, *watchers]
+            self.observers = [self.log, tracked.observer, keeper, self.spending.gpu, *watchers]
             sampler, curves = sampler_of(
-                self.config, self.folder, bench, self.clock, self.progress, self.curves
+                self.config, self.folder, bench, self.clock, self.progress, self.placed.curves
             )
             self.report = SearchReport(self.folder, self.progress)
             self.report.begin(self.config, bench, curves, user_module=self.module is not None)
@@ -155,7 +156,7 @@ class _Search:
             with self.clock.stage("report"):
                 self.report.end(result)
             if not interrupted:
-                over_s = self.config.time_budget_s if self.budget.is_over() else None
+                over_s = self.config.time_budget_s if self.spending.is_late() else None
                 check_outcome(source.records, over_budget_s=over_s, out=self.folder.path)
             return self._conclude(result, bench, tracked)
 
@@ -171,7 +172,7 @@ class _Search:
         space = bench.fit_space(self.config.space, narrow=self.config.narrow_depth)
         self.config = self.config.model_copy(update={"space": space})
         self.folder = RunFolder(self.config)
-        self.folder.claim(
+        self.is_continued = self.folder.claim(
             {"data": bench.splits.fingerprint, "weights": bench.backbone.weights_sha256}
         )
         self.models = ModelFiles.of_search(
@@ -181,38 +182,35 @@ class _Search:
         return bench
 
     def _place(self, bench: Bench, cluster: RayCluster) -> Bench:
-        """Puts the bench on the trials' device and caches the features of every cut."""
-        n_gpus = cluster.gpus_per_trial
-        spec = replace(
-            bench.spec,
-            use_gpu=n_gpus > 0,
-            gpu_share=min(1.0, n_gpus or 1.0),
-            engine=bench.spec.engine.on_gpus(n_gpus),
-            search_id=self.folder.search_id,
-            content=(bench.splits.fingerprint, bench.backbone.weights_sha256),
+        """Puts the bench on the trials' device, caches its features, and tells the plan."""
+        self.spending = Spending(
+            self.config,
+            self.clock,
+            self.folder.path,
+            concurrency=cluster.concurrency,
+            gpus_per_trial=cluster.gpus_per_trial,
+            weights_bytes=bench.weights_bytes(self.config.space),
+            earlier=self.log.confirmations(),
         )
-        check_nodes(cluster, spec, self.progress)
-        self.trial_spec = spec
-        searched = self.config.space.reinit_depth
-        depths = {*range(searched.low, searched.high + 1)}
-        if self.config.sampler == "energy":
-            depths.add(0)  # for its map
-        if lacks_gpu(spec):
-            grid = map_grid(self.config.space, self.config.seed)
-            with self.clock.stage("features"):
-                self.curves = prepare_far(
-                    cluster,
-                    spec,
-                    sorted(depths),
-                    grid if self.config.sampler == "energy" else None,
-                    self.progress,
-                )
-            return Bench(replace(spec, use_gpu=False), bench.splits, bench.backbone)
-        placed = Bench(spec, bench.splits, bench.backbone)
         with self.clock.stage("features"):
-            placed.prepare(sorted(depths), self.progress)
-            check_first_batch(placed, self.config.space.head_arch.choices, n_gpus)
-        return placed
+            self.placed = placed = place(
+                bench,
+                self.config,
+                self.spending.disk,
+                cluster,
+                search_id=self.folder.search_id,
+                progress=self.progress,
+            )
+        if not (self.is_continued or placed.is_far):  # else it was told before, or can't be timed
+            with self.clock.stage("plan"):
+                self.plan = plan_search(
+                    self.config,
+                    placed.bench,
+                    concurrency=cluster.concurrency,
+                    feature_bytes=placed.feature_bytes,
+                    progress=self.progress,
+                )
+        return placed.bench
 
     def _study(self, sampler: Sampler, stack: ExitStack) -> Study:
         """Opens the study and holds it against other drivers."""
@@ -231,13 +229,6 @@ class _Search:
         if taus is None:
             taus = (space.tau.low, space.tau.high)
         _, rungs = make_halving(self.config.pruner, space.finetune.epochs)
-        self.budget = TimeBudget(
-            self.config.time_budget_s,
-            self.clock,
-            cluster.concurrency,
-            n_confirm_runs=(self.config.n_confirm_recipes + len(set(taus)))
-            * self.config.n_confirm_seeds,
-        )
         source = StudySource(
             study,
             space,
@@ -246,16 +237,17 @@ class _Search:
             n_ft_epochs=self.config.ft_epochs_budget,
             baseline_taus=taus,
             limits=[StudyConvergence(study, lambda: repeats.deviation() if repeats else None)],
-            budgets=[lambda: self.budget.reason(source.records, self._n_confirmed())],
+            budgets=[lambda: self.spending.reason(lambda: source.records, self._n_confirmed)],
             rungs=rungs,
             # Whole baselines tell early what the seed does and how long a trial takes.
-            pause_baselines=self.config.until == "trials" and self.config.time_budget_s is None,
+            pause_baselines=self.config.until == "trials" and not self.config.is_timed,
             n_finalists=1 if self.config.ft_epochs_budget else self.config.n_confirm_recipes,
             # Of other metrics the standard error is not known.
             n_valid=len(splits.valid) if splits.task.metric == "accuracy" else None,
             observers=self.observers,
         )
         self.repeats = repeats = self._repeats(source)
+        self.spending.gpu.add_earlier(source.records)
         return source
 
     def _repeats(self, source: StudySource) -> BaselineRepeats | None:
@@ -288,9 +280,11 @@ class _Search:
             run_jobs(
                 cluster,
                 GuardedSource(chain, self.lease.raise_if_lost),
-                partial(make_run_job, replace(self.trial_spec, pause_epochs=source.pause_epochs)),
+                partial(
+                    make_run_job, replace(self.placed.trial_spec, pause_epochs=source.pause_epochs)
+                ),
                 flush_epochs=source.reported_epochs,
-                should_stop=lambda: self.budget.is_over() and not has_complete(source.records),
+                should_stop=lambda: self.spending.is_over() and not has_complete(source.records),
                 progress=self.progress,
             )
         except KeyboardInterrupt:
@@ -330,6 +324,8 @@ class _Search:
             study_name=self.folder.study_name,
             metric=bench.splits.task.metric,
             about=self.report.about,
+            plan=self.plan,
+            written_bytes=self.placed.feature_bytes + folder_bytes(self.folder.path),
             _user_module=self.module,
         )
 

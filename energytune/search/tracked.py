@@ -183,6 +183,7 @@ def _parent_params(config: SearchConfig, bench: Bench) -> dict[str, Any]:
         "until": config.until,
         "n_trials": config.n_trials,
         "ft_epochs_budget": config.ft_epochs_budget,
+        "gpu_hours": config.gpu_hours,
         "n_confirm_recipes": config.n_confirm_recipes,
         "n_confirm_seeds": config.n_confirm_seeds,
         "ft_epochs": config.space.finetune.epochs,

@@ -33,6 +33,12 @@ class CacheBudget:
     ram_bytes: int
     rule: str = "as set"
 
+    def at_most(self, disk_bytes: int, rule: str) -> CacheBudget:
+        """Returns this budget, or one of ``disk_bytes`` if that is less."""
+        if disk_bytes >= self.disk_bytes:
+            return self
+        return CacheBudget(disk_bytes, self.ram_bytes, rule)
+
 
 def cache_budget(root: Path, used_bytes: int, setting: str | None = None) -> CacheBudget:
     """Returns the budget: a quarter of the free disk and of the memory, unless a size is set.

@@ -17,7 +17,7 @@ from torch import Tensor
 from energytune.json_text import parse_json
 from energytune.paths import atomic_file
 
-__all__ = ["read_state", "write_state"]
+__all__ = ["peek_state", "read_state", "write_state"]
 
 _PARTS = ("model", "momentum", "best_model")
 _HEADER = "state"
@@ -65,3 +65,17 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
         return None
     state["best_model"] = found["best_model"] or found["model"]
     return state, header
+
+
+def peek_state(path: Path) -> tuple[int, float]:
+    """Returns the epoch of a state and its best validation accuracy, without reading tensors.
+
+    (-1, -1.0) if there is no readable one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = parse_json(file.metadata()[_HEADER])
+        best = header["best"]
+        return int(header["epoch"]), -1.0 if best is None else float(best["valid_acc"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+        return -1, -1.0

@@ -83,6 +83,9 @@ class BenchSpec:
         pause_epochs: Finetuning epochs at which the state of a trial that is stopped there is
             kept, so that it can go on; empty if no trial is ever paused.
         checkpoint_s: Seconds of finetuning between two checkpoints, >= 0; 0 is one an epoch.
+        max_feature_bytes: Bytes that cached features may have on disk at most, whatever
+            ``cache_budget`` says, those of other searches included; None is no further limit.
+        max_state_bytes: Bytes that checkpoints may have; None is no limit.
     """
 
     dataset: str
@@ -113,6 +116,9 @@ class BenchSpec:
     def sharing(self) -> Sharing:
         """What other nodes are handed."""
         return Sharing(SharedStorage(self.storage_path) if self.storage_path else None)
+
+    max_feature_bytes: int | None = None
+    max_state_bytes: int | None = None
 
     def build(self, progress: Progress = NO_PROGRESS) -> Bench:
         """Loads data and backbone; pretrains an embedded backbone on first use.
@@ -175,10 +181,12 @@ class Bench:
         self.models = ModelFiles.of_search(
             spec.model_dir, spec.storage_path, spec.search_id, cache=spec.cache
         )
-        self.checkpoints = Checkpoints(self.models)
+        self.checkpoints = Checkpoints(self.models, spec.max_state_bytes)
         root = spec.cache / "features"
         self._store = FeatureStore(root, shared=spec.sharing.storage)
         self._budget = cache_budget(root, self._store.used_bytes(), spec.cache_budget)
+        if spec.max_feature_bytes is not None:
+            self._budget = self._budget.at_most(spec.max_feature_bytes, "left by --max-disk")
         self._data: dict[int, ProbeData] = {}
         if self.maps is not None and spec.probe.n_views > 1:
             raise ConfigError(
@@ -228,6 +236,16 @@ class Bench:
                 "space with a smaller range."
             )
         return space
+
+    def weights_bytes(self, space: SearchSpace) -> int:
+        """Returns the bytes of a trained model's weights, that of the space's baselines."""
+        model = self.model(space.baseline(space.tau.low), seed=0)
+        return sum(value.nbytes for value in model.state_dict().values())
+
+    @property
+    def cached_feature_bytes(self) -> int:
+        """Bytes of all cached features on disk, those of other searches included."""
+        return self._store.used_bytes()
 
     def prepare(self, depths: Iterable[int], progress: Progress = NO_PROGRESS) -> None:
         """Caches the features at every cut of ``depths``."""

@@ -15,12 +15,13 @@ import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from energytune.errors import OutputError
 from energytune.training import FinetuneEpoch, ProbeSnapshot
-from energytune.training.tuner_state import read_state, write_state
+from energytune.training.tuner_state import peek_state, read_state, write_state
 from energytune.trial.builder import INTERRUPTED
 from energytune.trial.model_files import ModelFiles
 from energytune.trial.records import Event, Job, ProbeDone, TrialRecord
@@ -56,10 +57,13 @@ class Checkpoints:
 
     Args:
         files: Of the search; through a shared storage another node can go on.
+        max_bytes: Room for all checkpoints of this machine, >= 0; None is no limit. Beyond it
+            those of the least promising trials are deleted: of fewer epochs, and among equals of
+            a lower best validation accuracy.
     """
 
-    def __init__(self, files: ModelFiles) -> None:
-        self._files = files
+    def __init__(self, files: ModelFiles, max_bytes: int | None = None) -> None:
+        self._files, self._max_bytes = files, max_bytes
 
     def save(self, job: Job, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint, whole or not at all, in place of the job's last one.
@@ -76,6 +80,8 @@ class Checkpoints:
         with contextlib.suppress(OutputError):
             write_state(self._files.path(name), checkpoint.state, extra, "")
             self._files.publish(name)
+        if self._max_bytes is not None:
+            _keep_within(self._files.path(_FOLDER), self._max_bytes)
 
     def load(self, job: Job) -> Checkpoint | None:
         """Returns the last checkpoint of ``job``.
@@ -169,6 +175,22 @@ class CheckpointKeeper:
         """Deletes the job's checkpoint, unless it is run again because the search was stopped."""
         if record.reason != INTERRUPTED:
             self._checkpoints.drop(record.job)
+
+
+def _keep_within(folder: Path, max_bytes: int) -> None:
+    """Deletes checkpoints, the least promising first, until the others fit."""
+    sizes: dict[Path, int] = {}
+    for path in folder.glob("*.safetensors"):
+        with contextlib.suppress(OSError):  # another worker deletes as well
+            sizes[path] = path.stat().st_size
+    if (total := sum(sizes.values())) <= max_bytes:
+        return
+    for path in sorted(sizes, key=lambda path: (peek_state(path), path.name)):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        total -= sizes[path]
+        if total <= max_bytes:
+            return
 
 
 def _name(job: Job) -> str:

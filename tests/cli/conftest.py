@@ -42,6 +42,8 @@ class FakeResult:
     seed_noise: SeedNoise | None = None
     registered: Any = field(default_factory=lambda: MODEL)
     tracking: Any = field(default_factory=lambda: TRACKING)
+    plan: Any = None
+    written_bytes: int = 0
     seconds: dict[str, float] = field(
         default_factory=lambda: {"total": 75.0, "search": 60.0, "hp": 999.0, "ft": 888.0}
     )

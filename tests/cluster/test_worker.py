@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cluster_fakes import PROBED, epoch, job, job_factory
 
+from energytune.cluster.run import report_interval_s
 from energytune.cluster.worker import ENDED, ERROR, EVENTS, JobWorker, WorkerSettings
 from energytune.trial import Finished
 
@@ -122,3 +123,10 @@ def test_threads_are_limited(tmp_path: Path) -> None:
     os.environ["OMP_NUM_THREADS"] = "64"
     worker("ok-1", job_factory(tmp_path))
     assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(("n_workers", "seconds"), [(1, 0.5), (25, 0.5), (256, 5.12), (1000, 20)])
+def test_workers_report_twice_a_second_and_no_more_than_50_times_all_together(
+    n_workers: int, seconds: float
+) -> None:
+    assert report_interval_s(n_workers) == pytest.approx(seconds)

@@ -16,7 +16,13 @@ from optuna.distributions import (
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from energytune.optimizer.begun import N_BEST, N_LATEST, BegunTrials, best_and_latest
+from energytune.optimizer.begun import (
+    N_BEST,
+    N_LATEST,
+    BegunTrials,
+    best_and_latest,
+    told_and_running,
+)
 from energytune.optimizer.energy_features import Known
 
 SPACE: dict[str, BaseDistribution] = {
@@ -39,9 +45,8 @@ class Counting:
 
 def add(study: Study, state: TrialState = TrialState.COMPLETE, **changes: Any) -> None:
     settings: dict[str, Any] = {"params": PARAMS, "distributions": SPACE, **changes}
-    study.add_trial(
-        create_trial(state=state, value=0.5 if state == TrialState.COMPLETE else None, **settings)
-    )
+    settings.setdefault("value", 0.5 if state == TrialState.COMPLETE else None)
+    study.add_trial(create_trial(state=state, **settings))
 
 
 @pytest.mark.parametrize(
@@ -171,3 +176,19 @@ def test_a_complete_trial_is_surer_than_one_that_has_come_less_far() -> None:
     trials = numbered([*ranked, *(complete(0.5) for _ in range(N_BEST - 4)), *silent])
     kept = {trial.number for trial in best_and_latest(trials, StudyDirection.MAXIMIZE)}
     assert set(range(8)) - kept == {4, 5, 6, 7}
+
+
+def test_of_very_many_running_trials_none_takes_the_place_of_one_that_has_told() -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(200):
+        add(study, value=number / 1000)
+    for _ in range(150):
+        add(study, TrialState.RUNNING)
+    add(study, TrialState.RUNNING, intermediate_values={3: 0.7})
+    trials = study.get_trials(deepcopy=False)
+    kept = told_and_running(trials, StudyDirection.MAXIMIZE)
+    assert [t.number for t in kept] == sorted({t.number for t in kept})
+    assert {t.number for t in kept} >= set(range(200, 351))
+    told = [t for t in kept if t.state == TrialState.COMPLETE or t.intermediate_values]
+    assert told == best_and_latest([*trials[:200], trials[350]], StudyDirection.MAXIMIZE)
+    assert len(told) < 200

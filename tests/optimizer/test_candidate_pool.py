@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.trial import FrozenTrial, create_trial
 
 from energytune.errors import ConfigError
-from energytune.optimizer.candidate_pool import Floats, Pool, make_pool, representative
+from energytune.optimizer.candidate_pool import Floats, Pool, make_pool, representatives
 from energytune.optimizer.encoding import Encoding
 from energytune.optimizer.energy_features import EnergyLookup, Known
 
@@ -134,7 +134,7 @@ def test_the_representative_is_the_greedy_medoid(
     rng = np.random.default_rng(seed)
     points, seen = rng.random((n_candidates, 4)), rng.random((n_seen, 4))
     pool = Pool([{"x": i} for i in range(n_candidates)], points, seen, n_energy)
-    place = representative(pool, np.random.default_rng(seed))
+    (place,) = representatives(pool, np.random.default_rng(seed))
     _, left = naive_representative(points, seen)
     assert left[place] == pytest.approx(min(left))
 
@@ -148,8 +148,21 @@ def test_representatives_are_the_middle_then_spread_out(varied: int) -> None:
     picked = []
     for _ in range(3):
         pool = Pool([{}] * 21, points, seen, 1)
-        place = representative(pool, np.random.default_rng(0))
+        (place,) = representatives(pool, np.random.default_rng(0))
         picked.append(float(points[place, varied]))
         seen = np.vstack([seen, points[place]])
     assert picked[0] == pytest.approx(0.5)
     assert sorted(picked[1:]) == pytest.approx([0.15, 0.85], abs=0.1)
+
+
+@pytest.mark.parametrize("n", [1, 3, 30])
+def test_several_representatives_are_those_of_one_after_the_other(n: int) -> None:
+    rng = np.random.default_rng(1)
+    points, seen = rng.random((20, 3)), rng.random((2, 3))
+    pool = Pool([{}] * 20, points, seen, 1)
+    picks = representatives(pool, np.random.default_rng(0), n)
+    assert len(picks) == len(set(picks)) == min(n, 20)
+    for place in picks:
+        _, left = naive_representative(points, seen)
+        assert left[place] == pytest.approx(min(left), abs=1e-12)
+        seen = np.vstack([seen, points[place]])

@@ -122,6 +122,30 @@ def test_a_finished_trial_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(read) == sorted([*range(6), *range(6), *range(5)])
 
 
+def test_a_waiting_trial_is_read_again_once_it_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[int] = []
+
+    def probed_of(trial: FrozenTrial) -> Any:
+        read.append(trial.number)
+        return original(trial)
+
+    original = module.probed_of
+    monkeypatch.setattr(module, "probed_of", probed_of)
+    study = optuna.create_study(direction="maximize", pruner=make_pruner())
+    waiting = begin(study, aie=0.7)
+    assert not begin(study, aie=0.1).should_prune()
+    assert not begin(study, aie=0.2).should_prune()
+    assert read.count(0) == 1
+    waiting.report(0.5, 1)
+    assert not begin(study, aie=0.7).should_prune()  # it starts alike, but is not complete
+    assert read.count(0) == 2
+    study.tell(waiting, 0.5)
+    assert begin(study, aie=0.7).should_prune()
+    assert read.count(0) == 3
+
+
 def test_studies_of_one_name_are_told_apart() -> None:
     pruner = make_pruner()
     one, two = (

@@ -85,6 +85,12 @@ def test_two_at_once_all_trials_end_and_what_goes_on_is_whole(
     assert [r for r in result.records[2:] if r.state == "COMPLETE"]
     assert len([name for name in watcher.started if name.startswith("t")]) == 9
     assert not (result.out / "models" / "checkpoints").exists()
+    # whatever the number of trials: the weights of the model to keep, and no file a trial
+    assert [path.name for path in (result.out / "models").iterdir()] == [
+        f"{result.best_confirmation.job.id}.safetensors"
+    ]
+    named = {path.name.split(".")[0].split("-")[0] for path in result.out.rglob("*")}
+    assert not named & {record.job.id for record in result.records}
 
     run_job = make_run_job(bench_spec(config, tmp_path))
     unpaused = next(r for r in result.records if r.job.id in watcher.went_on)

@@ -17,6 +17,7 @@ import torch
 from energytune.config import SearchConfig
 from energytune.errors import BudgetError, ConfigError, EnergyTuneError, OutputError, ResourceError
 from energytune.optimizer import best_first
+from energytune.report.costs import costs
 from energytune.search.result import TuneResult
 from energytune.search.run import run_search
 from energytune.trial import TrialRecord
@@ -195,6 +196,29 @@ def test_mlflow_has_a_parent_a_run_a_trial_and_the_champion(
     assert result.registered.is_champion
     version = client.get_model_version_by_alias("energytune-digits", "champion")
     assert str(version.version) == str(result.registered.version)
+
+
+def test_the_plan_was_about_right(searched: tuple[TuneResult, list[str]]) -> None:
+    result, _ = searched
+    plan, spent = result.plan, costs(result.records, result.confirmations)
+    assert plan is not None
+    assert plan.trials.ft_epochs.low / 3 <= spent.ft_epochs <= 3 * plan.trials.ft_epochs.high
+    confirm = plan.confirm_ft_epochs
+    assert confirm.low / 3 <= spent.ft_epochs_confirm <= 3 * confirm.high
+    assert plan.n_confirm_runs.low <= len(result.confirmations) <= plan.n_confirm_runs.high
+    assert result.about["end"]["plan"]["n_trials"] == result.config.n_trials
+    assert plan.disk_bytes.low / 3 <= result.written_bytes <= 3 * plan.disk_bytes.high
+
+
+def test_what_no_budget_can_hold_is_refused_before_a_trial(
+    make_config: Callable[..., SearchConfig], ray_session: None
+) -> None:
+    counter = Counter()
+    with pytest.raises(BudgetError, match=r"max_disk = 1\.0 MB is too little"):
+        run_search(make_config(max_disk="1MB"), observers=[counter])
+    with pytest.raises(ConfigError, match="gpu_hours = 1 needs GPUs"):
+        run_search(make_config(gpu_hours=1.0, gpus_per_trial=0), observers=[counter])
+    assert counter.started == []
 
 
 def test_only_the_winners_weights_are_kept(searched: tuple[TuneResult, list[str]]) -> None:

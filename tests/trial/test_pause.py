@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from energytune.config import FinetuneConfig
 from energytune.training.finetune import Finetuner
+from energytune.training.tuner_state import peek_state
 from energytune.trial import EpochsDone, Finished, ProbeDone, Probing
 from energytune.trial.checkpoints import Checkpoints
 from energytune.trial.model_files import ModelFiles
@@ -199,3 +200,30 @@ def test_all_states_are_dropped_and_models_stay(make_spec, make_job, tmp_path) -
     for _ in range(2):
         Checkpoints(ModelFiles(tmp_path / "models")).drop_all()
     assert list((tmp_path / "models").iterdir()) == [model]
+
+
+def test_over_its_room_the_states_of_the_least_promising_are_dropped(
+    make_spec, make_job, tmp_path
+) -> None:
+    bench = make_spec(**PAUSES).build()
+    jobs = [make_job(1), make_job(2), make_job(3)]
+    for job, epoch in zip(jobs, (3, 1, 1), strict=True):
+        until(bench, job, epoch)
+    kept = Checkpoints(ModelFiles(tmp_path / "models"))
+    folder = tmp_path / "models" / "checkpoints"
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert len(sizes) == 3
+    first = next(path for path in folder.iterdir() if peek_state(path)[0] == 3).name
+    # one more of the first epoch: of the three that came no further the best one may stay
+    last, room = make_job(4), sizes[first] + max(sizes.values())
+    until(make_spec(**PAUSES, max_state_bytes=room).build(), last, 1)
+    left = {path.name: path.stat().st_size for path in folder.iterdir()}
+    assert first in left
+    assert kept.load(jobs[0]) is not None
+    assert sum(left.values()) <= room
+
+    bench = make_spec(**PAUSES, max_state_bytes=0).build()
+    until(bench, make_job(5), 1)
+    assert not list(folder.iterdir())
+    gone = replace(jobs[0], resume_epoch=3)
+    assert timeless(run_trial(bench, gone)) == timeless(run_trial(bench, jobs[0]))[-3:]

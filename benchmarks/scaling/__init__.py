@@ -1,0 +1,1 @@
+"""A search's real driver before simulated workers; see ``benchmarks/scale.py``."""
