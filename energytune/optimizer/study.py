@@ -100,7 +100,13 @@ def load_study(storage: str, name: str) -> Study:
         )
     with quiet_optuna():
         opened = _open(storage)
-        known = [str(study.study_name) for study in opened.get_all_studies()]
+        try:
+            known = [str(study.study_name) for study in opened.get_all_studies()]
+        except RecursionError:  # Optuna copies all that a study holds, however deep it is
+            raise OutputError(
+                f"The study in {redact(storage)} is damaged: its values are nested too deep. "
+                "Restore it from a copy."
+            ) from None
         if name not in known:
             raise unknown_name("study", name, known, f"Storage: {redact(storage)}.")
         return optuna.load_study(study_name=name, storage=opened)

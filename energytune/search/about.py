@@ -49,6 +49,7 @@ __all__ = [
 _FORMAT = 1
 _PACKAGES = ("torch", "torchvision", "timm", "optuna", "ray", "mlflow", "numpy")
 _MAY_HOLD_PASSWORDS = ("storage", "tracking_uri", "ray_address", "storage_path")
+_COUNTS = ("n_classes", "n_train", "n_valid", "max_reinit_depth")
 _ADVICE = "Free some space; the search itself is kept."
 
 
@@ -228,6 +229,9 @@ def read_about(path: Path) -> dict[str, Any] | None:
         found = read_json(path)
         if not isinstance(found, dict) or found["format"] != _FORMAT:
             raise ValueError("it is of another version of energytune")
+        for name in _COUNTS:
+            if not isinstance(found.get(name, 0), int):
+                raise ValueError(f"{name} is no whole number")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError) as error:

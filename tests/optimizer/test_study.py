@@ -211,6 +211,16 @@ def test_importing_the_room_sets_nothing_global() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_study_with_endless_values_is_told_as_damage(tmp_path: Path) -> None:
+    journal = tmp_path / "study.journal"
+    open_it(f"journal://{journal}")
+    deep = "[" * 500 + "]" * 500
+    with journal.open("a") as file:
+        file.write(f'{{"op_code":2,"worker_id":"w","study_id":0,"user_attr":{{"a":{deep}}}}}\n')
+    with pytest.raises(OutputError, match="nested too deep"):
+        load_study(f"journal://{journal}", "s")
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -316,3 +316,10 @@ def test_a_result_shows_itself_in_a_notebook(make_config: MakeConfig) -> None:
 def test_a_result_draws_every_figure_of_the_page(make_config: MakeConfig, plot: str) -> None:
     figure = getattr(finished(make_config()), f"plot_{plot}")()
     assert any(axes.has_data() for axes in figure.axes)
+
+
+def test_a_description_with_counts_of_no_sense_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "about.json"
+    write_about(path, {"format": 1, "n_train": [7]})
+    with pytest.raises(OutputError, match="n_train is no whole number"):
+        read_about(path)
