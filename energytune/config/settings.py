@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from energytune.config.engine import EngineConfig
 from energytune.config.problems import describe_problems
+from energytune.config.sizes import parse_bytes
 from energytune.config.space import SearchSpace
 from energytune.errors import ConfigError
 from energytune.redact import redact
@@ -113,6 +114,13 @@ class SearchConfig(BaseModel):
     storage_path: str | None = None
     loader_workers: int | None = Field(default=None, ge=0)
     cache_budget: str | None = None
+
+    @field_validator("max_disk")
+    @classmethod
+    def _is_size(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_bytes(value, "it")
+        return value
 
     @property
     def is_timed(self) -> bool:

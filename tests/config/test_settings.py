@@ -77,3 +77,22 @@ def test_all_wrong_limits_are_told_at_once() -> None:
 def test_a_change_of_settings_keeps_the_number_of_trials() -> None:
     changed = settings(n_trials=7).model_copy(update={"seed": 3})
     assert SearchConfig.model_validate(changed.model_dump()).n_trials == 7
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ({"max_disk": "5 apples"}, r"max_disk = '5 apples': it has the unknown unit"),
+        ({"max_disk": "20"}, r"max_disk = '20': it must have a unit"),
+        ({"gpu_hours": 0.0}, r"gpu_hours = 0\.0: must be > 0"),
+    ],
+)
+def test_a_budget_that_is_none_is_refused(limit: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings(**limit)
+
+
+def test_time_and_gpu_hours_bound_the_time() -> None:
+    assert not settings().is_timed
+    assert settings(time_budget_s=9.0).is_timed
+    assert settings(gpu_hours=1.0).is_timed
