@@ -137,7 +137,10 @@ def register_pending(uri: str, run_folder: Path | str) -> RegisteredModel | None
     """
     folder = Path(run_folder).absolute()
     winner = read_note(folder)
-    return None if winner is None else _register(uri, folder, winner)
+    if winner is None:
+        return None
+    _check_inside(folder, winner)
+    return _register(uri, folder, winner)
 
 
 def _register(uri: str, folder: Path, winner: Winner) -> RegisteredModel:
@@ -224,7 +227,6 @@ def _create(
 ) -> int:
     from energytune.tracking.package import build_model_folder
 
-    _check_inside(folder, winner)
     experiment = ensure_experiment(client, name, root)
     evidence = _evidence(folder, winner)
     runs = client.search_runs([experiment], f"tags.`{UID_TAG}` = '{winner.run_uid}'", max_results=1)

@@ -18,7 +18,9 @@ def parsed(command: str, monkeypatch: pytest.MonkeyPatch) -> SearchConfig:
     from energytune.cli.main import app
 
     found: list[SearchConfig] = []
-    monkeypatch.setattr(module, "_run", lambda _options, config, *_rest: found.append(config))
+    monkeypatch.setattr(
+        module, "run_and_tell", lambda _name, _options, config, **_rest: found.append(config)
+    )
     words = shlex.split(command)
     assert words[0] == "energytune"
     done = CliRunner().invoke(app, words[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def register(
             uri or default_uri(tmp_path),
             "digits",
             run_folder=folder,
-            weights=weights[0],
+            weights=shutil.copy(weights[0], folder),  # as a search has it
             spec=weights[1],
             score=n_right / 100,
             protocol=protocol,
