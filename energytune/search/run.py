@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -18,21 +17,14 @@ from energytune.cluster import ClusterConfig, RayCluster, check_resources, run_j
 from energytune.config import SearchConfig
 from energytune.data import absolute_name
 from energytune.optimizer import (
-    BaselineRepeats,
-    Sampler,
-    StudyConvergence,
-    StudyLease,
     StudySource,
-    bring_up_to_date,
-    make_halving,
-    open_study,
 )
 from energytune.progress import NO_PROGRESS, Progress
 from energytune.report.cost_plan import SearchPlan
 from energytune.search.budgets import folder_bytes
 from energytune.search.catch_up import catch_up
 from energytune.search.clock import StageClock
-from energytune.search.confirmation import Confirmation, bring_model, confirm_seeds
+from energytune.search.confirmation import Confirmation, bring_model
 from energytune.search.folder import RunFolder
 from energytune.search.outcome import check_outcome, has_complete
 from energytune.search.place import place
@@ -41,6 +33,7 @@ from energytune.search.prepare import bench_spec, has_all_files, sampler_of
 from energytune.search.records_log import RecordsLog
 from energytune.search.report_write import SearchReport
 from energytune.search.result import TuneResult
+from energytune.search.search_study import SearchStudy
 from energytune.search.spending import Spending
 from energytune.search.tracked import TrackedSearch
 from energytune.storage import SharedStorage
@@ -51,13 +44,7 @@ from energytune.trial.guarded import GuardedSource
 from energytune.trial.model_files import ModelFiles
 from energytune.trial.run import make_run_job
 
-if TYPE_CHECKING:
-    from optuna.study import Study
-
 __all__ = ["run_search"]
-
-_N_REPEATS = 2
-"""Further runs of each baseline, from which the seed deviation is known during the search."""
 
 
 def run_search(
@@ -106,7 +93,6 @@ class _Search:
         self.folder = RunFolder(config)
         self.log = RecordsLog(self.folder.records)
         self.observers = list(observers)
-        self.repeats: BaselineRepeats | None = None
         self.plan: SearchPlan | None = None
         self.models = ModelFiles(self.folder.models)
         self.confirmation = Confirmation(config, self.log, self.models)
@@ -145,8 +131,15 @@ class _Search:
             )
             self.report = SearchReport(self.folder, self.progress)
             self.report.begin(self.config, bench, curves, user_module=self.module is not None)
-            study = self._study(sampler, stack)
-            source = self._source(study, cluster, bench)
+            self.study = stack.enter_context(SearchStudy(self.config, self.folder, self.progress))
+            self.report.remember(self.study.open(sampler))
+            source = self.study.source(
+                bench.splits,
+                self.spending,
+                self.observers,
+                confirmed_on=self.confirmation.seeds,
+                earlier=self.log.confirmations(),
+            )
             catch_up(source.records, self.log, tracked.observer)
             for record in source.records:  # of an earlier start: the log and MLflow have them
                 for watcher in (keeper, *watchers):
@@ -212,65 +205,11 @@ class _Search:
                 )
         return placed.bench
 
-    def _study(self, sampler: Sampler, stack: ExitStack) -> Study:
-        """Opens the study and holds it against other drivers."""
-        storage = self.folder.storage
-        pruner, _ = make_halving(self.config.pruner, self.config.space.finetune.epochs)
-        study = open_study(storage, self.folder.study_name, sampler=sampler, pruner=pruner)
-        self.lease = stack.enter_context(StudyLease(study, on_wait=self.progress.note))
-        if copy := bring_up_to_date(study, storage):
-            self.progress.note(f"the study is of an earlier version: a copy of it is {copy}")
-        self.report.remember(study)
-        return study
-
-    def _source(self, study: Study, cluster: RayCluster, bench: Bench) -> StudySource:
-        space, splits = self.config.space, bench.splits
-        taus = self.config.baseline_taus
-        if taus is None:
-            taus = (space.tau.low, space.tau.high)
-        _, rungs = make_halving(self.config.pruner, space.finetune.epochs)
-        source = StudySource(
-            study,
-            space,
-            n_trials=self.config.n_trials,
-            seed=self.config.seed,
-            n_ft_epochs=self.config.ft_epochs_budget,
-            baseline_taus=taus,
-            limits=[StudyConvergence(study, lambda: repeats.deviation() if repeats else None)],
-            budgets=[lambda: self.spending.reason(lambda: source.records, self._n_confirmed)],
-            rungs=rungs,
-            # Whole baselines tell early what the seed does and how long a trial takes.
-            pause_baselines=self.config.until == "trials" and not self.config.is_timed,
-            n_finalists=1 if self.config.ft_epochs_budget else self.config.n_confirm_recipes,
-            # Of other metrics the standard error is not known.
-            n_valid=len(splits.valid) if splits.task.metric == "accuracy" else None,
-            observers=self.observers,
-        )
-        self.repeats = repeats = self._repeats(source)
-        self.spending.gpu.add_earlier(source.records)
-        return source
-
-    def _repeats(self, source: StudySource) -> BaselineRepeats | None:
-        """Adds the baselines' repeats to the search if it is to end by the seed's noise."""
-        if self.config.until != "converged":
-            return None
-        return BaselineRepeats(
-            source,
-            confirm_seeds(self.config.seed, _N_REPEATS),
-            earlier=self.log.confirmations(),
-            observers=self.observers,
-        )
-
-    def _n_confirmed(self) -> int:
-        """Returns how many runs of the confirmation the repeats have done."""
-        complete = self.repeats.complete if self.repeats else []
-        return sum(record.job.seed in self.confirmation.seeds for record in complete)
-
     def _run_jobs(self, cluster: RayCluster, source: StudySource, bench: Bench) -> bool:
         """Searches, confirms, tests; returns whether Ctrl-C ended it."""
         chain = ChainSource(
             [
-                lambda: self.repeats or source,
+                lambda: self.study.repeats or source,
                 lambda: self.confirmation.race(source, self.clock.elapsed_s, self.observers),
                 lambda: self.confirmation.final(self.observers),
             ]
@@ -279,7 +218,7 @@ class _Search:
         try:
             run_jobs(
                 cluster,
-                GuardedSource(chain, self.lease.raise_if_lost),
+                GuardedSource(chain, self.study.raise_if_lost),
                 partial(
                     make_run_job, replace(self.placed.trial_spec, pause_epochs=source.pause_epochs)
                 ),

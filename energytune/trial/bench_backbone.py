@@ -12,7 +12,7 @@ from energytune.progress import Progress
 from energytune.training.pretrain import pretrain_embedded
 
 if TYPE_CHECKING:
-    from energytune.trial.bench import BenchSpec
+    from energytune.trial.bench_spec import BenchSpec
 
 __all__ = ["named_backbone", "needs_download"]
 
