@@ -230,13 +230,14 @@ def read_about(path: Path) -> dict[str, Any] | None:
         if not isinstance(found, dict) or found["format"] != _FORMAT:
             raise ValueError("it is of another version of energytune")
         for name in _COUNTS:
-            if not isinstance(found.get(name, 0), int):
+            if not isinstance(found[name], int):
                 raise ValueError(f"{name} is no whole number")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError) as error:
+        why = f"it has no {error}" if isinstance(error, KeyError) else error
         raise OutputError(
-            f"{path} can't be read: {error}. Restore it from a copy, or delete it: the records "
+            f"{path} can't be read: {why}. Restore it from a copy, or delete it: the records "
             "beside it are told without it."
         ) from error
     return found

@@ -320,6 +320,10 @@ def test_a_result_draws_every_figure_of_the_page(make_config: MakeConfig, plot: 
 
 def test_a_description_with_counts_of_no_sense_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "about.json"
-    write_about(path, {"format": 1, "n_train": [7]})
+    counts: dict[str, Any] = dict.fromkeys(("n_classes", "n_train", "n_valid"), 7)
+    write_about(path, {"format": 1, **counts, "n_train": [7]})
     with pytest.raises(OutputError, match="n_train is no whole number"):
+        read_about(path)
+    write_about(path, {"format": 1, **counts})
+    with pytest.raises(OutputError, match="it has no 'max_reinit_depth'"):
         read_about(path)
