@@ -139,6 +139,7 @@ class _Search:
                 for watcher in (keeper, *watchers):
                     watcher.job_ended(record)
             interrupted = self._run_jobs(cluster, source, bench)
+            tracked.send_now()
             result = self._result(source, bench, interrupted)
             with self.clock.stage("report"):
                 self.report.end(result)
