@@ -2,10 +2,10 @@
 
 Pairs of the same search, with and without tracking, each in a process and a folder of its own and
 in alternating order, so that whatever else the machine does meets both alike. Beside the ratio of
-wall times stands what a busy machine moves less: the seconds that the driver spent inside tracking
-and waited for the last entries to be sent, and the CPU seconds of the driver's process with and
-without tracking. The process that sends has its own CPU seconds; it has a low priority, and a search
-only feels it where all cores are busy. Registering the winner is no logging and is told apart.
+wall times stands what a busy machine moves less: the seconds that the driver spent inside
+tracking and waited for the last entries to be sent, and the CPU seconds of the driver's process
+with and without tracking. The process that sends has CPU seconds of its own; while a search runs
+it takes them from the machine's idle time. Registering the winner is no logging, and told apart.
 
     python benchmarks/tracking_overhead.py --pairs 10            # a quiet machine, 20 minutes
     python benchmarks/tracking_overhead.py --pairs 1 --trials 4 --out overhead.json

@@ -113,7 +113,7 @@ class TrackedSearch:
         link, run_id = None, None
         if not n_unsent and problem is None:
             link, run_id = self._find_parent()
-        self._sender.close()
+        self._sender.close(0.0)  # it ends while the driver goes on
         warning = self._warning(n_unsent, problem) if n_unsent or problem else None
         self._status = Tracking(self._uri, link, warning, n_unsent, run_id)
         return registered

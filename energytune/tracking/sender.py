@@ -1,8 +1,8 @@
 """Has the journal sent to MLflow by a process of its own while a search runs.
 
 The driver of a search never imports MLflow, which takes seconds of the CPU and holds Python's
-interpreter lock while it does: that is done in :mod:`energytune.tracking.sender_process`, at a low
-priority. It takes about 250 MB of memory.
+interpreter lock while it does: that is done in :mod:`energytune.tracking.sender_process`, in the
+processor's idle time. It takes about 250 MB of memory.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Sender:
             is on no command line.
         artifact_root: Where artifacts go; None lets the server, or the store's place, decide.
         interval_s: Seconds between two rounds; after a failure the pause doubles up to a minute.
-            Entries of several trials are merged into one call a run, so a longer interval is
-            cheaper.
+            A round takes what has come since, in one call a run; the fewer are left at the end
+            of a search, the shorter it waits.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Sender:
         uri: str,
         artifact_root: Path | None = None,
         *,
-        interval_s: float = 10.0,
+        interval_s: float = 2.0,
     ) -> None:
         if not isinstance(journal, TrackingJournal):
             journal = TrackingJournal(journal)
@@ -160,8 +160,12 @@ class Sender:
         self.close()
         return n_left
 
-    def close(self) -> None:
-        """Lets the process end; waits for it only if it has nothing left to do."""
+    def close(self, timeout_s: float = _EXIT_S) -> None:
+        """Lets the process end, and waits for that if it has nothing left to do.
+
+        Args:
+            timeout_s: Seconds to wait at most.
+        """
         with self._lock:
             self._is_closed = True
             process, is_idle = self._process, self._answer is None
@@ -170,7 +174,7 @@ class Sender:
         with suppress(OSError):  # it has ended before it read the last order
             process.stdin.close()
         if is_idle and self._listener is not threading.current_thread():
-            self._listener.join(_EXIT_S)
+            self._listener.join(timeout_s)
 
     # the process
 
@@ -181,8 +185,7 @@ class Sender:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
-            # not a session of its own: Linux weighs priorities within a session
-            process_group=0,
+            process_group=0,  # Ctrl-C in the terminal is for the driver
         )
         _write(process, self._settings)
         return process

@@ -2,6 +2,10 @@
 
 It reads orders from its standard input, JSON lines, the first of which are its settings, and says
 how it goes on its standard output, JSON lines too. It ends when its input does.
+
+What it does by itself it does with the processor's idle time: Ray's workers have a low priority
+(nice 15), and even the lowest one of that kind would take a third of a core from them. What the
+driver asks for, and waits for, is done at the usual priority.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +32,8 @@ __all__ = ["SenderProcess", "main"]
 _MAX_PAUSE_S = 60.0
 _LAST_S = 120
 """Seconds in which all is done after the driver has gone, or left undone."""
-_NICENESS = 10
-"""The search goes first: beside two processes that are busy this one gets a twentieth."""
+_MAX_LOAD = 2.0
+"""Processes a core above which nothing is left to idle time: there is none."""
 _WAIT_S = 1.0
 """For the sender of a driver that was killed a moment ago, if it still sends."""
 
@@ -71,11 +76,11 @@ class SenderProcess:
             try:
                 order = lines.get(timeout=pause_s).order
             except queue.Empty:
-                is_sent = self._round()
+                is_sent = _in_idle_time(self._round)
                 pause_s = self._interval_s if is_sent else min(2 * pause_s or 1.0, _MAX_PAUSE_S)
                 self._say({})
                 if is_sent and not self._is_warm:
-                    self._warm_up()
+                    _in_idle_time(self._warm_up)
                 continue
             if order is None:
                 break
@@ -127,12 +132,13 @@ class SenderProcess:
         link, run_id = find_parent_run(self._uri, order["dataset"], order["search_id"])
         return {"link": link, "run_id": run_id}
 
-    def _warm_up(self) -> None:
+    def _warm_up(self) -> bool:
         """Imports what registering needs, so that the end of the search need not wait for it."""
         self._is_warm = True
         with suppress(Exception):  # what is wrong is told when it is needed
             import energytune.tracking.package
             import energytune.tracking.registry  # noqa: F401
+        return self._is_warm
 
     def _say(self, told: dict[str, Any]) -> None:
         line = json.dumps({"problem": self._problem, "cpu_s": time.process_time(), **told})
@@ -140,12 +146,29 @@ class SenderProcess:
             os.write(self._said, line.encode() + b"\n")
 
 
+def _in_idle_time(work: Callable[[], bool]) -> bool:
+    """Returns what ``work`` does, which gets idle time only, if the machine has some.
+
+    In a thread, because nobody is allowed to go back to the usual priority.
+    """
+    results: list[bool] = []
+
+    def run() -> None:
+        if os.getloadavg()[0] <= _MAX_LOAD * (os.cpu_count() or 1) and hasattr(os, "SCHED_IDLE"):
+            with suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread
+        results.append(work())
+
+    thread = threading.Thread(target=run, name="energytune-round")
+    thread.start()
+    thread.join()
+    return bool(results and results[0])
+
+
 def main() -> None:
     """Runs the process: settings and orders from standard input, until it ends."""
     driver = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(OSError):
-        os.nice(_NICENESS)
     said = os.dup(1)
     os.dup2(2, 1)  # what libraries print is no answer
     orders = os.fdopen(0, "rb", buffering=0, closefd=False)
