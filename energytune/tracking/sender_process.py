@@ -71,11 +71,12 @@ class SenderProcess:
             driver: Its process; when that is gone no more orders come, whoever still holds the
                 pipe.
         """
-        pause_s = 0.0
+        began_s, pause_s = 0.0, 0.0
         while os.getppid() == driver:
             try:
-                order = lines.get(timeout=pause_s).order
+                order = lines.get(timeout=max(0.0, began_s + pause_s - time.monotonic())).order
             except queue.Empty:
+                began_s = time.monotonic()
                 is_sent = _in_idle_time(self._round)
                 pause_s = self._interval_s if is_sent else min(2 * pause_s or 1.0, _MAX_PAUSE_S)
                 self._say({})
