@@ -111,14 +111,15 @@ class _Search:
         check_resources(cluster_config)
         cluster = RayCluster(cluster_config)
         with ExitStack() as stack:
+            workers = stack.enter_context(ExitStack())
             # Ray's workers import torch while this process builds; but where files may be
             # missing, that is told before anything is started
             if has_all_files(self.config, self.user_data, self.module):
-                self._start(cluster, stack)
+                self._start(cluster, workers)
                 bench = self._build()
             else:
                 bench = self._build()
-                self._start(cluster, stack)
+                self._start(cluster, workers)
             bench = self._place(bench, cluster)
             tracked = stack.enter_context(
                 TrackedSearch(self.folder, self.config, bench, self.clock)
@@ -145,6 +146,9 @@ class _Search:
                 for watcher in (keeper, *watchers):
                     watcher.job_ended(record)
             interrupted = self._run_jobs(cluster, source, bench)
+            tracked.send_now()
+            if not interrupted:  # a second Ctrl-C is to find as little to break as it can
+                workers.close()  # which takes a second or two, in which MLflow is told
             result = self._result(source, bench, interrupted)
             with self.clock.stage("report"):
                 self.report.end(result)

@@ -20,8 +20,7 @@ from energytune.tracking import (
     TrackingJournal,
     TrackingObserver,
     default_uri,
-    find_parent_run,
-    register_winner,
+    note_winner,
 )
 from energytune.trial import TrialRecord
 from energytune.trial.bench import Bench
@@ -32,7 +31,7 @@ _STOP_TIMEOUT_S = 30.0
 
 
 class TrackedSearch:
-    """Context manager: a background sender runs inside it.
+    """Context manager: a process that sends to MLflow runs inside it.
 
     Args:
         folder: The search's folder, claimed.
@@ -79,6 +78,11 @@ class TrackedSearch:
         if error is not None:
             self.observer.finish(status="FAILED", reason=str(error))
             self._sender.stop(_STOP_TIMEOUT_S, self._patience)
+        self._sender.close()
+
+    def send_now(self) -> None:
+        """Lets what the jobs have written be sent while the driver goes on."""
+        self._sender.send_now()
 
     def finish(self, result: TuneResult, splits: Splits) -> RegisteredModel | None:
         """Ends the parent run, sends what is left, and registers the winner if there is one.
@@ -94,7 +98,7 @@ class TrackedSearch:
                 status="KILLED" if result.interrupted else "FINISHED",
                 reason="interrupted" if result.interrupted else "",
             )
-            n_unsent = self._sender.stop(_STOP_TIMEOUT_S, self._patience)
+            n_unsent = self._sender.drain(_STOP_TIMEOUT_S, self._patience)
         if n_unsent:  # the version would not find its run
             self._patience.end()
         problem = self._sender.problem or self.observer.problem
@@ -109,6 +113,7 @@ class TrackedSearch:
         link, run_id = None, None
         if not n_unsent and problem is None:
             link, run_id = self._find_parent()
+        self._sender.close(0.0)  # it ends while the driver goes on
         warning = self._warning(n_unsent, problem) if n_unsent or problem else None
         self._status = Tracking(self._uri, link, warning, n_unsent, run_id)
         return registered
@@ -119,10 +124,7 @@ class TrackedSearch:
 
     def _find_parent(self) -> tuple[str | None, str | None]:
         dataset, search_id = self._config.dataset, self._folder.search_id
-        try:
-            return self._patience.call(lambda: find_parent_run(self._uri, dataset, search_id))
-        except TrackingError:  # it stopped answering when all was told
-            return None, None
+        return self._sender.find_parent(dataset, search_id, self._patience)
 
     def _warning(self, n_unsent: int, problem: str | None) -> str:
         if self.observer.problem is not None:
@@ -146,8 +148,7 @@ class TrackedSearch:
         if result.is_user_module:  # its network can't be rebuilt from a description
             return None
         images, _ = next(iter(splits.valid.batches(1)))
-        return register_winner(
-            self._uri,
+        note_winner(
             self._config.dataset,
             run_folder=self._folder.path,
             weights=finished.model_path,
@@ -162,7 +163,6 @@ class TrackedSearch:
             class_names=splits.class_names,
             metric=splits.task.metric,
             preprocessing=splits.preprocessing,
-            patience=self._patience,
             evidence=finished.test.evidence_path,
             tags={
                 "backbone": self._backbone.name,
@@ -171,6 +171,7 @@ class TrackedSearch:
                 **self._code,
             },
         )
+        return self._sender.register(self._patience)
 
 
 def _parent_params(config: SearchConfig, bench: Bench) -> dict[str, Any]:

@@ -17,12 +17,10 @@ from energytune.data.image_decoding import from_base64
 from energytune.data.input_images import ImageInputs
 from energytune.errors import DataError
 from energytune.serving.chunks import bad_inputs
+from energytune.serving.input_names import INPUT_NAMES
 from energytune.serving.predictor import Batch, Predictor
 
-__all__ = ["INPUT_NAMES", "answer_request"]
-
-INPUT_NAMES = {"image": "image", "pixels": "image", "smiles": "smiles"}
-"""Name of the input by the kind of preprocessing; inputs that come ready have no name."""
+__all__ = ["answer_request"]
 
 _PADDING = 255  # in masks: outside the image
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from energytune.tracking.parent import find_parent_run
     from energytune.tracking.patience import Patience
     from energytune.tracking.pretrain_log import PretrainLog
-    from energytune.tracking.registry import register_winner
+    from energytune.tracking.registry import note_winner, register_winner
     from energytune.tracking.resend import SyncResult, sync
     from energytune.tracking.sender import Sender
     from energytune.tracking.server import UiServer, serve_ui, start_ui
@@ -48,6 +48,7 @@ _HOMES = {
     "default_uri": "store",
     "journal_path": "store",
     "log_energy_map": "map_run",
+    "note_winner": "registry",
     "register_winner": "registry",
     "serve_ui": "server",
     "start_ui": "server",
@@ -72,6 +73,7 @@ __all__ = [
     "default_uri",
     "journal_path",
     "log_energy_map",
+    "note_winner",
     "register_winner",
     "serve_ui",
     "start_ui",

@@ -7,8 +7,8 @@ challengers begins with the first version, and anew when a person promotes one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from energytune.tracking.comparison import (
@@ -70,6 +70,19 @@ class RegisteredModel:
     def numbers(self) -> dict[str, Any]:
         """The comparison's numbers as JSON values."""
         return self.comparison.to_dict()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the model as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> RegisteredModel:
+        """Returns the model that :meth:`to_dict` described.
+
+        Raises:
+            TypeError: It is no such description.
+        """
+        return cls(**{**plain, "comparison": Comparison.from_dict(plain["comparison"])})
 
 
 @dataclass(frozen=True)

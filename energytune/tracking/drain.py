@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,14 @@ from energytune.tracking.store import locked, sqlite_path
 if TYPE_CHECKING:
     from energytune.tracking.runs import Replayer
 
-__all__ = ["Drain", "last_uri", "remember_uri"]
+__all__ = ["Drain", "last_uri", "n_unsent", "remember_uri"]
 
 
 class Drain:
     """A callable that sends all that is in the journal now; call it again for more.
 
-    One at a time: a lock file keeps two processes from replaying the same journal at once.
+    One at a time: a lock file keeps two processes from replaying the same journal at once. Where
+    another one has had a turn, what this one knows of the store is looked up anew.
 
     Args:
         journal: What to send.
@@ -45,6 +47,7 @@ class Drain:
     ) -> None:
         self._journal, self._uri, self._artifact_root = journal, uri, artifact_root
         self._from_start, self._wait_s = from_start, wait_s
+        self._name = uuid.uuid4().hex
         self._replayer: Replayer | None = None
         self._read_to = 0
         self._n_held = 0
@@ -70,7 +73,7 @@ class Drain:
                 raise TrackingError(
                     f"Another process is sending {self._journal.path}: wait until it has ended."
                 )
-            if self._replayer is None:
+            if self._replayer is None or self._others_have_sent():
                 self._open()
             with tracking_errors(self._uri):
                 self._send()
@@ -78,8 +81,9 @@ class Drain:
     def n_unsent(self) -> int:
         """Returns the number of entries in the journal that were not sent."""
         if self._replayer is None:
-            sent_to = _marked_offset(self._journal.path, self._uri)
-            return len(self._journal.read(0 if self._from_start else sent_to).entries)
+            if self._from_start:
+                return len(self._journal.read().entries)
+            return n_unsent(self._journal, self._uri)
         return self._n_held + len(self._journal.read(self._read_to).entries)
 
     def _open(self) -> None:
@@ -87,13 +91,17 @@ class Drain:
         from energytune.tracking.runs import Replayer
 
         replayer = Replayer(client, self._journal.path.parent, self._artifact_root)
+        sent_to = _marked_offset(self._journal.path, self._uri)
         if not self._from_start:
-            sent_to = _marked_offset(self._journal.path, self._uri)
             before = self._journal.read(0, sent_to)
             replayer.recall(before.entries)
-            self._read_to = before.offset
+            self._read_to, self._n_held = before.offset, 0
         self._replayer = replayer
+        _write_mark(self._journal.path, self._uri, sent_to, self._name)
         self.rejected = replayer.rejected
+
+    def _others_have_sent(self) -> bool:
+        return _read_mark(self._journal.path).get("by") != self._name
 
     def _send(self) -> None:
         if self._replayer is None:
@@ -112,7 +120,7 @@ class Drain:
             self._replayer.push(news.entries)
         self.n_sent, self._n_held = self.n_sent + self._n_held, 0
         self.n_runs = self._replayer.n_runs
-        _write_mark(self._journal.path, self._uri, self._read_to)
+        _write_mark(self._journal.path, self._uri, self._read_to, self._name)
 
 
 def last_uri(journal: Path) -> str | None:
@@ -126,6 +134,11 @@ def remember_uri(journal: Path, uri: str) -> None:
     if last_uri(journal) != without_login(uri):
         journal.parent.mkdir(parents=True, exist_ok=True)
         _write_mark(journal, uri, 0)
+
+
+def n_unsent(journal: TrackingJournal, uri: str) -> int:
+    """Returns the number of entries that are not marked as sent to a store."""
+    return len(journal.read(_marked_offset(journal.path, uri)).entries)
 
 
 def _marked_offset(journal: Path, uri: str) -> int:
@@ -143,11 +156,11 @@ def _read_mark(journal: Path) -> dict[str, Any]:
     return mark if isinstance(mark, dict) and isinstance(mark.get("offset"), int) else {}
 
 
-def _write_mark(journal: Path, uri: str, offset: int) -> None:
+def _write_mark(journal: Path, uri: str, offset: int, by: str = "") -> None:
     part = _mark_path(journal).with_suffix(".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w") as file:
-        json.dump({"uri": without_login(uri), "offset": offset}, file)
+        json.dump({"uri": without_login(uri), "offset": offset, "by": by}, file)
     part.rename(_mark_path(journal))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from mlflow.models import Model
 
 from energytune.errors import TrackingError
-from energytune.models import EMBEDDED_BACKBONES
+from energytune.models.embedded import EMBEDDED_BACKBONES
 from energytune.tracking.package_inputs import input_kind, signature, write_example
 
 __all__ = ["build_model_folder", "requirements"]

@@ -17,7 +17,7 @@ import numpy as np
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from energytune.serving.requests import INPUT_NAMES
+from energytune.serving.input_names import INPUT_NAMES
 
 __all__ = ["input_kind", "signature", "write_example"]
 

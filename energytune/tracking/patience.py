@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol
 
-from energytune.errors import TrackingError
-from energytune.redact import redact
 from energytune.tracking.client import answers
 
-__all__ = ["PATIENCE_S", "Patience"]
+__all__ = ["PATIENCE_S", "Patience", "Work"]
 
 PATIENCE_S = 1.2
 """Seconds that a search waits in all for a server that does not answer. With what the journal
 takes, tracking blocks a search for less than 2 s."""
 _PAUSE_S = 0.25
 
-_T = TypeVar("_T")
+
+class Work(Protocol):
+    """What is waited for: a thread, or the answer of another process."""
+
+    def is_alive(self) -> bool:
+        """Returns whether it has not ended."""
+        ...
+
+    def join(self, timeout_s: float, /) -> None:
+        """Returns when it has ended, or time is over."""
+        ...
 
 
 class Patience:
-    """Waits for work that talks to MLflow and runs in another thread.
+    """Waits for work that talks to MLflow and is done elsewhere.
 
     As long as the server answers, work is worth waiting for: runs are sent, a model is uploaded.
     The time in which it does not is counted over all waits, and when it is used up nothing is
-    waited for any more; the work is left to its thread, and ``energytune sync`` does it later.
+    waited for any more; the work is left alone, and ``energytune sync`` does it later.
 
     Args:
         uri: Tracking server or database.
@@ -47,11 +53,11 @@ class Patience:
         """Waits for nothing any more."""
         self.spent_s = max(self.spent_s, self._budget_s)
 
-    def wait(self, work: threading.Thread, timeout_s: float = float("inf")) -> bool:
-        """Returns whether a thread has ended, once it has or there is no patience left.
+    def wait(self, work: Work, timeout_s: float = float("inf")) -> bool:
+        """Returns whether work has ended, once it has or there is no patience left.
 
         Args:
-            work: The thread, started.
+            work: Begun.
             timeout_s: Seconds to wait at most, also while the server answers.
         """
         started = heard_s = time.monotonic()
@@ -71,32 +77,3 @@ class Patience:
             self.spent_s += now - heard_s
             heard_s = now
         return not work.is_alive()
-
-    def call(self, work: Callable[[], _T]) -> _T:
-        """Runs ``work`` in a thread, waits for it and returns what it returns.
-
-        Raises:
-            TrackingError: There is no patience left.
-            Exception: What ``work`` raises.
-        """
-        results: list[_T] = []
-        failures: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                results.append(work())
-            except BaseException as failure:  # raised again below
-                failures.append(failure)
-
-        if not self.is_over:
-            thread = threading.Thread(target=run, name="energytune-registry", daemon=True)
-            thread.start()
-            self.wait(thread)
-        if failures:
-            raise failures[0]
-        if results:
-            return results[0]
-        raise TrackingError(
-            f"MLflow at {redact(self._uri)} does not answer, so the search does not wait for it "
-            "any longer. Nothing is lost: `energytune sync` does the rest later."
-        )

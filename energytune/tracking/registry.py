@@ -19,7 +19,6 @@ from energytune.tracking.champion import RegisteredModel
 from energytune.tracking.client import ensure_experiment, global_uri, open_client, tracking_errors
 from energytune.tracking.comparison import Comparison
 from energytune.tracking.names import SEARCH_TAG, UID_TAG, experiment_name, slug
-from energytune.tracking.patience import Patience
 from energytune.tracking.reconcile import reconcile
 from energytune.tracking.store import artifact_root
 from energytune.tracking.versions import (
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
 
-__all__ = ["Winner", "register_pending", "register_winner"]
+__all__ = ["Winner", "note_winner", "register_pending", "register_winner"]
 
 DECISION_FILE = "decision.json"
 """File in the model's folder with what was decided about it, and the numbers."""
@@ -51,8 +50,7 @@ _MODEL_TYPES = {
 }
 
 
-def register_winner(
-    uri: str,
+def note_winner(
     dataset: str,
     *,
     run_folder: Path | str,
@@ -70,14 +68,12 @@ def register_winner(
     metric: str = "accuracy",
     preprocessing: Mapping[str, Any] | None = None,
     evidence: Path | str | None = None,
-    patience: Patience | None = None,
-) -> RegisteredModel:
-    """Registers the winner of a search as ``energytune-<dataset>`` and reconciles the champion.
+) -> Winner:
+    """Notes in a search's folder what is to be registered as ``energytune-<dataset>``.
 
-    Send the journal first (``Sender.stop``), so that the version can point to its run.
+    :func:`register_pending` registers it.
 
     Args:
-        uri: Tracking server or database, which is the registry too.
         dataset: Name of the dataset.
         run_folder: Folder of the search; what is to be registered is noted there first.
         weights: safetensors state dict (``Finished.model_path`` of the confirmation).
@@ -96,13 +92,12 @@ def register_winner(
         preprocessing: ``Splits.preprocessing``: how a raw input becomes the network's.
         evidence: ``TestResult.evidence_path``; None for an accuracy, whose evidence is
             ``correct``. Without either the version can't be compared.
-        patience: How long to wait for a server that does not answer; None as long as its client.
 
     Returns:
-        The version, and what was decided about it. Being no champion is a normal outcome.
+        What was noted.
 
     Raises:
-        TrackingError: MLflow can't be reached; ``energytune sync`` registers later.
+        TrackingError: The folder can't be written.
     """
     folder = Path(run_folder).absolute()
     winner = Winner(
@@ -122,11 +117,34 @@ def register_winner(
         preprocessing=dict(preprocessing or {}),
         evidence="" if evidence is None else path_from(folder, evidence),
     )
-    with tracking_errors(uri):  # a full disk too is a warning at the end of a search
+    try:
         write_note(folder, winner)
-    if patience is None:
-        return _register(uri, folder, winner)
-    return patience.call(lambda: _register(uri, folder, winner))
+    except OSError as failure:  # a full disk too is a warning at the end of a search
+        raise TrackingError(f"{folder} can't be written ({failure})") from failure
+    return winner
+
+
+def register_winner(
+    uri: str, dataset: str, *, run_folder: Path | str, **noted: Any
+) -> RegisteredModel:
+    """Registers the winner of a search as ``energytune-<dataset>`` and reconciles the champion.
+
+    Send the journal first (``Sender.drain``), so that the version can point to its run.
+
+    Args:
+        uri: Tracking server or database, which is the registry too.
+        dataset: Name of the dataset.
+        run_folder: Folder of the search; what is to be registered is noted there first.
+        noted: See :func:`note_winner`.
+
+    Returns:
+        The version, and what was decided about it. Being no champion is a normal outcome.
+
+    Raises:
+        TrackingError: MLflow can't be reached; ``energytune sync`` registers later.
+    """
+    winner = note_winner(dataset, run_folder=run_folder, **noted)
+    return _register(uri, Path(run_folder).absolute(), winner)
 
 
 def register_pending(uri: str, run_folder: Path | str) -> RegisteredModel | None:

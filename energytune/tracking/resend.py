@@ -13,7 +13,7 @@ from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.statistics import refresh_statistics
 from energytune.tracking.store import artifact_root, default_uri, journal_path, locked
 
-__all__ = ["SyncResult", "sync"]
+__all__ = ["SyncResult", "register_noted", "sync"]
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,30 @@ def sync(run_folder: Path | str, uri: str | None = None, *, wait_s: float = _WAI
     root = artifact_root(uri, folder)
     drain = Drain(TrackingJournal(path), uri, root, from_start=True, wait_s=wait_s)
     drain()
-    from energytune.tracking.registry import register_pending
-
-    # one after the other: two at once would each upload the model
-    with locked(path.with_name("registration.lock"), wait=False, timeout_s=wait_s) as held:
-        if not held:
-            raise TrackingError(f"Another process is registering the winner of {folder}.")
-        model = register_pending(uri, folder)
+    model = register_noted(uri, folder, wait_s=wait_s)
     refresh_statistics(uri)
     return SyncResult(
         redact(uri), drain.n_sent, drain.n_runs, drain.n_unreadable, dict(drain.rejected), model
     )
+
+
+def register_noted(uri: str, run_folder: Path, *, wait_s: float) -> RegisteredModel | None:
+    """Registers what a run folder has noted, unless it is there; None if nothing was noted.
+
+    One after the other: two at once would each upload the model.
+
+    Args:
+        uri: Tracking server or database.
+        run_folder: Folder of a search.
+        wait_s: How long to wait for another process that is registering it, seconds.
+
+    Raises:
+        TrackingError: MLflow can't be reached, the note is damaged, or another process registers.
+    """
+    from energytune.tracking.registry import register_pending
+
+    lock = run_folder / "registration.lock"
+    with locked(lock, wait=False, timeout_s=wait_s) as held:
+        if not held:
+            raise TrackingError(f"Another process is registering the winner of {run_folder}.")
+        return register_pending(uri, run_folder)

@@ -14,7 +14,7 @@ from energytune.search.clock import StageClock
 from energytune.search.folder import RunFolder
 from energytune.search.tracked import TrackedSearch
 from energytune.tasks import PerPixel
-from energytune.tracking import TrackingJournal
+from energytune.tracking import Sender, TrackingJournal
 from energytune.trial import TestResult
 from tests.report.hand_made import trial
 
@@ -81,7 +81,8 @@ def test_the_version_tells_what_it_was_made_of(
 ) -> None:
     """The tags and the evidence with which a winner goes to the registry."""
     told: dict[str, Any] = {}
-    monkeypatch.setattr("energytune.search.tracked.register_winner", lambda *a, **k: told.update(k))
+    monkeypatch.setattr("energytune.search.tracked.note_winner", lambda *a, **k: told.update(k))
+    monkeypatch.setattr(Sender, "register", lambda *_: None)
     monkeypatch.setattr("energytune.search.tracked.code_tags", lambda: {"energytune.version": "9"})
     config = make_config(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     bench: Any = SimpleNamespace(

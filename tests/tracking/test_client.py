@@ -44,8 +44,6 @@ def web_server(status: int) -> Iterator[str]:
     ("status", "alive"), [(200, True), (401, True), (403, True), (404, True), (500, False)]
 )
 def test_a_server_lives_if_its_database_does(status: int, alive: bool) -> None:
-    import mlflow  # noqa: F401 - without it only /health is asked
-
     with web_server(status) as url:
         assert answers(url, 20) is alive
         assert answers(url.replace("//", "//me:secret@"), 20) is alive

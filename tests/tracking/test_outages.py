@@ -48,10 +48,10 @@ class Clock:
         self._patiences: list[Patience] = []
         self._driver, self._is_inside = threading.get_ident(), False
         observes = ("__init__", "job_started", "job_progress", "job_ended", "finish")
-        for owner, names in {TrackingObserver: observes, Sender: ("start", "stop")}.items():
+        sends = ("start", "send_now", "drain", "register", "find_parent", "close")
+        for owner, names in {TrackingObserver: observes, Sender: sends}.items():
             for name in names:
                 monkeypatch.setattr(owner, name, self._timed(getattr(owner, name)))
-        monkeypatch.setattr(Patience, "call", self._timed(Patience.call))
         monkeypatch.setattr(Patience, "wait", self._waiting(Patience.wait))
 
     @property
@@ -160,7 +160,7 @@ def _eager_sender(monkeypatch: pytest.MonkeyPatch) -> None:
 def kill_at_registration(monkeypatch: pytest.MonkeyPatch) -> list[MortalServer]:
     """The servers in this list are killed while the winner is being registered."""
     victims: list[MortalServer] = []
-    register, finish = tracked.register_winner, tracked.TrackedSearch.finish
+    register, finish = Sender.register, tracked.TrackedSearch.finish
 
     def when_it_is_there(self: Any, *args: Any) -> Any:
         for victim in victims:
@@ -173,7 +173,7 @@ def kill_at_registration(monkeypatch: pytest.MonkeyPatch) -> list[MortalServer]:
         return register(*args, **more)
 
     monkeypatch.setattr(tracked.TrackedSearch, "finish", when_it_is_there)
-    monkeypatch.setattr(tracked, "register_winner", and_kill)
+    monkeypatch.setattr(Sender, "register", and_kill)
     return victims
 
 

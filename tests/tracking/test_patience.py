@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import energytune.tracking.patience as module
-from energytune.errors import TrackingError
 from energytune.tracking.patience import Patience
 
 URI = "http://me:secret@host:5000"
@@ -67,7 +65,7 @@ def server(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Callable[..., None]
 def test_work_is_waited_for_while_the_server_answers(clock: Clock, server: Any) -> None:
     server(lambda _: True)
     patience = Patience(URI, 1.5)
-    assert patience.wait(Work(clock, 300.0))  # type: ignore[arg-type]
+    assert patience.wait(Work(clock, 300.0))
     assert patience.spent_s == 0.0
     assert not patience.is_over
 
@@ -78,10 +76,10 @@ def test_a_silent_server_is_waited_for_as_long_as_was_said(
 ) -> None:
     server(lambda _: False)
     patience = Patience(URI, 1.5)
-    assert not patience.wait(Work(clock, lasts_s))  # type: ignore[arg-type]
+    assert not patience.wait(Work(clock, lasts_s))
     assert clock.now_s == pytest.approx(101.5)
     assert patience.is_over
-    assert not patience.wait(Work(clock, lasts_s))  # type: ignore[arg-type]
+    assert not patience.wait(Work(clock, lasts_s))
     assert clock.now_s == pytest.approx(101.5)
 
 
@@ -96,33 +94,17 @@ def test_silences_are_added_up_over_all_waits(
         return up
 
     monkeypatch.setattr(module, "answers", silent_at_first)
-    assert patience.wait(Work(clock, 50.0))  # type: ignore[arg-type]
+    assert patience.wait(Work(clock, 50.0))
     assert 0.7 < patience.spent_s < 1.5
     first_s, began_s = patience.spent_s, clock.now_s
     server(lambda _: False)
-    assert not patience.wait(Work(clock, 50.0))  # type: ignore[arg-type]
+    assert not patience.wait(Work(clock, 50.0))
     assert clock.now_s - began_s == pytest.approx(1.5 - first_s)
 
 
 def test_a_time_limit_holds_also_for_a_server_that_answers(clock: Clock, server: Any) -> None:
     server(lambda _: True)
     patience = Patience(URI, 1.5)
-    assert not patience.wait(Work(clock, 300.0), 30.0)  # type: ignore[arg-type]
+    assert not patience.wait(Work(clock, 300.0), 30.0)
     assert 130.0 <= clock.now_s < 130.5
     assert not patience.is_over
-
-
-def test_a_call_returns_or_raises_what_the_work_does() -> None:
-    patience = Patience("sqlite:////nowhere.db")
-    assert patience.call(lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        patience.call(lambda: 1 // 0)
-
-
-def test_without_patience_nothing_is_begun() -> None:
-    patience, begun = Patience(URI), threading.Event()
-    patience.end()
-    with pytest.raises(TrackingError, match="energytune sync") as caught:
-        patience.call(begun.set)
-    assert not begun.is_set()
-    assert "secret" not in str(caught.value)

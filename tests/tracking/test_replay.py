@@ -272,3 +272,18 @@ def test_a_connection_that_the_database_cut_is_no_refusal(
     drain()
     assert drain.rejected == {}
     assert set(picture(uri)) == {"s1", "s1.t000", "s1.t001", "s1.t002"}
+
+
+def test_two_that_take_turns_make_no_run_twice(tmp_path: Path, make_record: Make) -> None:
+    """The sender of a search that was killed may end after the resumed one's has begun."""
+    observer = fill(tmp_path, make_record, range(1))
+    uri = default_uri(tmp_path)
+    first, second = (
+        Drain(TrackingJournal(journal_path(tmp_path)), uri, artifact_root(uri, tmp_path))
+        for _ in range(2)
+    )
+    for number, drain in enumerate((first, second, first, second), start=1):
+        observer.job_ended(make_record(number))
+        drain()
+        assert drain.n_unsent() == 0
+    assert set(picture(uri)) == {"s1", *(f"s1.t{number:03d}" for number in range(5))}
