@@ -177,10 +177,13 @@ def resume(
     storage: str | None = None,
     out: str | Path | None = None,
     time_budget_s: float | None = None,
+    gpu_hours: float | None = None,
+    max_disk: str | None = None,
     concurrency: int | None = None,
     cpus_per_trial: int | None = None,
     gpus_per_trial: float | None = None,
     ray_address: str | None = None,
+    storage_path: str | None = None,
     tracking_uri: str | None = None,
     observers: Sequence[Observer] = (),
     progress: Progress = NO_PROGRESS,
@@ -197,10 +200,13 @@ def resume(
         storage: Optuna storage URL that holds the study.
         out: Folder of a search that is named by its study, if it was moved.
         time_budget_s: Wall-clock budget in seconds from now; None is as before, from now.
+        gpu_hours: GPU-hours in all, what was spent included; None is as before.
+        max_disk: Room on the disk in all, ``"50GB"``; None is as before.
         concurrency: Trials at once; None is as before, as for all of the following.
         cpus_per_trial: CPU cores that one trial computes with.
         gpus_per_trial: GPUs one trial holds.
         ray_address: Ray cluster to join.
+        storage_path: Folder or URL that all nodes share.
         tracking_uri: MLflow server.
         observers: Watchers of the search.
         progress: Told about long work.
@@ -220,10 +226,13 @@ def resume(
         storage=storage,
         out=None if out is None else Path(out),
         time_budget_s=time_budget_s,
+        gpu_hours=gpu_hours,
+        max_disk=max_disk,
         concurrency=concurrency,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
         ray_address=ray_address,
+        storage_path=storage_path,
         tracking_uri=tracking_uri,
     )
     return run_search(config, observers=observers, progress=progress)

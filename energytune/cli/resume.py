@@ -28,6 +28,12 @@ def resume(
         str | None,
         typer.Option(help="Stop in time, for example 90s, 30m, 2h, from now.", metavar="TIME"),
     ] = None,
+    gpu_hours: Annotated[
+        float | None, typer.Option(help="GPU-hours in all, what was spent included.")
+    ] = None,
+    max_disk: Annotated[
+        str | None, typer.Option(help="Room on the disk in all, for example 50GB.", metavar="SIZE")
+    ] = None,
     concurrency: Annotated[
         int | None, typer.Option(help="Trials at once. Default: as before.")
     ] = None,
@@ -39,6 +45,9 @@ def resume(
     ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="Ray cluster to join. Default: as before.")
+    ] = None,
+    storage_path: Annotated[
+        str | None, typer.Option(help="Folder or URL that all nodes share. Default: as before.")
     ] = None,
     storage: Annotated[
         str | None, typer.Option(help="Optuna storage URL that holds the study.")
@@ -63,10 +72,13 @@ def resume(
         search=search,
         trials=trials,
         time_budget=time_budget,
+        gpu_hours=gpu_hours,
+        max_disk=max_disk,
         concurrency=concurrency,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
         ray_address=ray_address,
+        storage_path=storage_path,
         storage=storage,
         tracking_uri=tracking_uri,
         out=out,

@@ -34,10 +34,13 @@ class ResumeOptions:
         search: Folder of the search, or name of its study.
         trials: ``--trials``, ``"50"`` or ``"+20"``.
         time_budget: ``--time-budget``, for example ``"30m"``.
+        gpu_hours: ``--gpu-hours``.
+        max_disk: ``--max-disk``.
         concurrency: ``--concurrency``.
         cpus_per_trial: ``--cpus-per-trial``.
         gpus_per_trial: ``--gpus-per-trial``.
         ray_address: ``--ray-address``.
+        storage_path: ``--storage-path``.
         storage: ``--storage``.
         tracking_uri: ``--tracking-uri``.
         out: ``--out``.
@@ -46,10 +49,13 @@ class ResumeOptions:
     search: str
     trials: str | None = None
     time_budget: str | None = None
+    gpu_hours: float | None = None
+    max_disk: str | None = None
     concurrency: int | None = None
     cpus_per_trial: int | None = None
     gpus_per_trial: float | None = None
     ray_address: str | None = None
+    storage_path: str | None = None
     storage: str | None = None
     tracking_uri: str | None = None
     out: Path | None = None
@@ -68,10 +74,13 @@ class ResumeOptions:
             storage=self.storage,
             out=self.out,
             time_budget_s=parse_duration(self.time_budget) if self.time_budget else None,
+            gpu_hours=self.gpu_hours,
+            max_disk=self.max_disk,
             concurrency=self.concurrency,
             cpus_per_trial=self.cpus_per_trial,
             gpus_per_trial=self.gpus_per_trial,
             ray_address=self.ray_address,
+            storage_path=self.storage_path,
             tracking_uri=self.tracking_uri,
         )
 
@@ -79,8 +88,9 @@ class ResumeOptions:
         """Returns the ``energytune resume`` command with these options, quoted for a shell."""
         words = ["energytune", "resume", self.search]
         for name in (
-            *("trials", "time_budget", "concurrency", "cpus_per_trial", "gpus_per_trial"),
-            *("ray_address", "storage", "tracking_uri", "out"),
+            *("trials", "time_budget", "gpu_hours", "max_disk"),
+            *("concurrency", "cpus_per_trial", "gpus_per_trial"),
+            *("ray_address", "storage_path", "storage", "tracking_uri", "out"),
         ):
             if (value := getattr(self, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", str(value)]

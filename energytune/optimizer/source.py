@@ -7,30 +7,27 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState
 
 from energytune.config import SearchSpace
 from energytune.optimizer.attrs import (
-    counts,
-    first_runs,
     frozen,
     is_interrupted,
     records_from_study,
     report_ends,
     write_end,
-    write_start,
 )
 from energytune.optimizer.candidates import best_first
-from energytune.optimizer.duplicates import n_duplicates, tell_duplicate
+from energytune.optimizer.duplicates import n_duplicates
 from energytune.optimizer.limits import EXHAUSTED, Limit, spent
 from energytune.optimizer.live_trial import EventTaker, LiveTrial
 from energytune.optimizer.paused import PausedTrials
 from energytune.optimizer.promotion import Rungs
 from energytune.optimizer.queue import N_DUPLICATES, baseline_roles, prepare
 from energytune.optimizer.rungs import reported_epochs
-from energytune.optimizer.suggest import suggest
+from energytune.optimizer.trial_jobs import TrialJobs
 from energytune.trial import Event, Idle, Job, Observer, Paused, Role, TrialRecord
-from energytune.trial.builder import INTERRUPTED, RecordBuilder
+from energytune.trial.builder import INTERRUPTED
 
 __all__ = ["StudySource"]
 
@@ -100,7 +97,7 @@ class StudySource:
         self._is_late = False
         self._pause_baselines, self._n_finalists = pause_baselines, n_finalists
         self.n_valid = n_valid
-        self._seed, self._observers = seed, observers
+        self._observers = observers
         self._baseline_taus = baseline_roles(baseline_taus)
         self._running: dict[str, LiveTrial] = {}
         self.end_reason = ""
@@ -113,8 +110,7 @@ class StudySource:
         taus = self._baseline_taus.values()
         lost = prepare(study, space, baseline_taus=taus, seed=seed, pause_epochs=rungs.epochs)
         self._lost = deque(lost)
-        self._n_begun = sum(counts(trial) for trial in study.get_trials(deepcopy=False))
-        self._first_runs = first_runs(study)
+        self._jobs = TrialJobs(study, space, seed)
         self._records = {record.job.number: record for record in records_from_study(study)}
         self._paused = PausedTrials(study, rungs, self._records.values())
 
@@ -157,20 +153,20 @@ class StudySource:
         of_role = [n for n, record in self._records.items() if record.job.role == role]
         if of_role:
             return self._records[max(of_role)]
-        key = self._space.baseline(self._baseline_taus[role]).key()
-        return self._records.get(self._first_runs.get(key, -1))
+        number = self._jobs.number_of(self._space.baseline(self._baseline_taus[role]))
+        return None if number is None else self._records.get(number)
 
     def next_job(self) -> Job | Idle:
         """Returns the next job, ``WAIT`` while jobs run and none is to begin, then ``DONE``."""
         while self._lost:
-            job = self._take_up(self._lost.popleft())
+            job = self._start(self._jobs.take_up(self._lost.popleft()))
             if job is not None:
                 return job
         ended = self.has_ended()
         run = None if self._is_over() else self._paused.next()
         if run is None and not ended:
             for _ in range(N_DUPLICATES):
-                job = self._ask()
+                job = self._start(self._jobs.ask())
                 if job is not None:
                     return job
             self._end(EXHAUSTED)
@@ -193,7 +189,7 @@ class StudySource:
         return bool(self.end_reason)
 
     def _spent(self) -> str:
-        return spent(self._n_trials, self._n_begun, self._n_ft_epochs, self._n_spent_epochs())
+        return spent(self._n_trials, self._jobs.n_begun, self._n_ft_epochs, self._n_spent_epochs())
 
     def _n_spent_epochs(self) -> int:
         """Returns the finetuning epochs that were run, and those that will be at the end.
@@ -234,42 +230,15 @@ class StudySource:
         if self._study.user_attrs.get("end_reason") != reason:
             self._study.set_user_attr("end_reason", reason)
 
-    def _ask(self) -> Job | None:
-        """Returns a job for one more trial of the study, None if that was a duplicate."""
-        return self._begin(self._study.ask())
-
-    def _take_up(self, number: int) -> Job | None:
-        """Returns a job for a trial that was lost, None if that was a duplicate."""
-        lost = self._study.get_trials(deepcopy=False)[number]
-        # What it was asked for is in the study; what was not is asked for now, as it was then.
-        trial = Trial(self._study, lost._trial_id)
-        return self._begin(trial, decided_epoch=lost.last_step or 0)
-
-    def _begin(self, trial: Trial, decided_epoch: int = 0) -> Job | None:
-        recipe = suggest(trial, self._space)
-        attrs = trial.user_attrs
-        job = Job(
-            id=f"t{trial.number:03d}",
-            number=trial.number,
-            recipe=recipe,
-            seed=attrs.get("seed", self._seed),
-            role=attrs.get("role", "search"),
-        )
-        original = self._first_runs.get(recipe.key())
-        if original is not None and original != trial.number:
-            tell_duplicate(self._study, trial, job, original)
+    def _start(self, run: LiveTrial | None) -> Job | None:
+        """Returns the job of a trial that begins, None if it was a repeat."""
+        if run is None:
             return None
-        write_start(trial, job)
-        if original is None:
-            self._first_runs[recipe.key()] = trial.number
-            self._n_begun += 1
-        may_pause = self._pause_baselines or job.role == "search"
-        self._running[job.id] = LiveTrial(
-            trial, RecordBuilder(job), may_pause=may_pause, decided_epoch=decided_epoch
-        )
+        run.may_pause = self._pause_baselines or run.job.role == "search"
+        self._running[run.job.id] = run
         for observer in self._observers:
-            observer.job_started(job)
-        return job
+            observer.job_started(run.job)
+        return run.job
 
     def _go_on(self, run: LiveTrial) -> Job:
         """Returns the job of a trial that was paused; observers know it, or are told now."""
@@ -315,8 +284,7 @@ class StudySource:
         self._study.tell(run.trial, record.objective, state=TrialState[record.state])
         self._paused.ended(record)
         if is_interrupted(frozen(run.trial)):
-            self._n_begun -= 1
-            self._first_runs.pop(record.job.recipe.key(), None)
+            self._jobs.forget(record.job)
         else:
             self._records[run.number] = record
         for observer in self._observers:

@@ -16,7 +16,8 @@ __all__ = ["CHANGEABLE", "resumed_config"]
 
 CHANGEABLE = (
     *("concurrency", "cpus_per_trial", "gpus_per_trial", "ray_address"),
-    *("time_budget_s", "tracking_uri", "storage"),
+    *("time_budget_s", "gpu_hours", "max_disk"),
+    *("tracking_uri", "storage", "storage_path"),
 )
 """Settings that may be others than before, beside the number of trials."""
 
