@@ -17,6 +17,7 @@ import ray
 
 from energytune.cluster.config import ClusterConfig
 from energytune.cluster.environment import environment
+from energytune.cluster.leftovers import PREFIX, drop_stale_folders
 from energytune.cluster.nodes import Node, alive_nodes
 from energytune.cluster.resources import (
     available_cpus,
@@ -97,7 +98,8 @@ class RayCluster:
         gpus = resolve_gpus(config.gpus_per_trial, n_gpus, _MACHINE)
         n_cpus = max(available_cpus(), (config.concurrency or 1) * config.cpus_per_trial)
         # Ray puts Unix sockets in here, whose paths may have 107 characters only.
-        folder = tempfile.mkdtemp(prefix="et-", dir="/tmp")
+        drop_stale_folders(Path("/tmp"))
+        folder = tempfile.mkdtemp(prefix=PREFIX, dir="/tmp")
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         undo.enter_context(environment(_private_settings(config.preload)))
         if "RAY_AUTH_MODE" not in os.environ:
