@@ -116,7 +116,7 @@ def _fallback(source: FeatureSource, n_bytes: int, budget: CacheBudget, left: in
     return (
         f"features of {source.name} at depth {source.depth} need {format_bytes(n_bytes)}, over "
         f"the budget of {format_bytes(budget.disk_bytes)} ({budget.rule}){taken}: the frozen part "
-        "of the network runs in every epoch instead. {_option(budget)} raises it"
+        f"of the network runs in every epoch instead. {_option(budget)} raises it"
     )
 
 
