@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,36 +68,42 @@ def outcome(result: TuneResult) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
 def test_a_disk_that_cannot_be_written_stops_the_search_and_loses_nothing(
-    undisturbed: TuneResult, make_config: MakeConfig, small_disk: Path, trouble: str
+    undisturbed: TuneResult,
+    make_config: MakeConfig,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    trouble: str,
 ) -> None:
-    ballast = small_disk / "ballast"
+    disk: Path = request.getfixturevalue("small_disk") if trouble == "full" else tmp_path
+    out = disk / "run"
 
-    def fill() -> None:
-        try:
-            with ballast.open("wb", buffering=0) as file:
-                while file.write(b"x" * 4096):
-                    pass
-        except OSError:
-            pass
+    def begin() -> None:
+        if trouble == "read-only":
+            immutable(out, "+i")
+            return
+        with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
 
-    def remount(mode: str) -> None:
-        # refused while a file is open for writing: the journal of MLflow's database may be
-        while subprocess.run(
-            ["mount", "-o", f"remount,{mode}", str(small_disk)], capture_output=True, check=False
-        ).returncode:
-            time.sleep(0.05)
-
-    begin: Callable[[], object] = fill if trouble == "full" else lambda: remount("ro")
-    config = make_config(**SEARCH, out=small_disk / "run")
-    with pytest.raises(OutputError, match=r"can\'t be written: .*go on|continues the search"):
-        run_search(config, observers=[At(2, begin)])
-    if trouble == "full":
-        ballast.unlink()
-    else:
-        remount("rw")
+    config = make_config(**SEARCH, out=out)
+    try:
+        with pytest.raises(OutputError, match=r"can't be written: .*go on|continues the search"):
+            run_search(config, observers=[At(2, begin)])
+    finally:
+        if trouble == "read-only":
+            immutable(out, "-i")
+        else:
+            (disk / "ballast").unlink()
     assert outcome(run_search(config)) == outcome(undisturbed)
-    lines = (small_disk / "run" / "records.jsonl").read_text().splitlines()
+    lines = (out / "records.jsonl").read_text().splitlines()
     assert len(lines) == len(set(lines))
+
+
+def immutable(folder: Path, how: str) -> None:
+    """Makes a folder and all in it read-only even for root, or writable again."""
+    command = ["chattr", "-R", how, str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        not_run("right to make files immutable", "run the tests as root, on ext4")
 
 
 def test_a_clock_that_jumps_back_changes_nothing(
