@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.chaos import what_is_left
+from benchmarks.chaos_left import what_is_left
 
 pytestmark = pytest.mark.integration
 

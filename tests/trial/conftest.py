@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from energytune.config import FinetuneConfig, ProbeConfig, Recipe
+from energytune.training.finetune import Finetuner
 from energytune.trial import Job
 from energytune.trial.bench import Bench, BenchSpec
 
@@ -48,3 +49,17 @@ def make_job() -> Callable[..., Job]:
         return Job(f"t{tau:03d}", 0, recipe, seed, role)
 
     return make
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The finetuning epochs that are really trained."""
+    epochs: list[int] = []
+    train = Finetuner._train_one_epoch
+
+    def counting(self):
+        epochs.append(self.epoch)
+        return train(self)
+
+    monkeypatch.setattr(Finetuner, "_train_one_epoch", counting)
+    return epochs

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from energytune.config import FinetuneConfig
-from energytune.training.finetune import Finetuner
 from energytune.trial import EpochsDone, Job, ProbeDone, Probing, TrialRecord
 from energytune.trial.checkpoints import CheckpointKeeper, Checkpoints, CheckpointTimer
 from energytune.trial.model_files import ModelFiles
@@ -35,19 +34,6 @@ def lost_at(bench, job: Job, epoch: int) -> list:
             if epochs_of([event])[-1:] == [epoch]:
                 break
     return told
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    epochs: list[int] = []
-    train = Finetuner._train_one_epoch
-
-    def counting(self):
-        epochs.append(self.epoch)
-        return train(self)
-
-    monkeypatch.setattr(Finetuner, "_train_one_epoch", counting)
-    return epochs
 
 
 @pytest.mark.parametrize("role", ["search", "confirm"])

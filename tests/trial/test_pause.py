@@ -12,7 +12,6 @@ import pytest
 from safetensors import safe_open
 
 from energytune.config import FinetuneConfig
-from energytune.training.finetune import Finetuner
 from energytune.training.tuner_state import peek_state
 from energytune.trial import EpochsDone, Finished, ProbeDone, Probing
 from energytune.trial.checkpoints import Checkpoints
@@ -35,20 +34,6 @@ def until(bench, job, epoch: int) -> list:
             if isinstance(event, EpochsDone) and event.epochs[-1].epoch == epoch:
                 break
     return told
-
-
-@pytest.fixture
-def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The finetuning epochs that are really trained."""
-    epochs: list[int] = []
-    train = Finetuner._train_one_epoch
-
-    def counting(self):
-        epochs.append(self.epoch)
-        return train(self)
-
-    monkeypatch.setattr(Finetuner, "_train_one_epoch", counting)
-    return epochs
 
 
 @pytest.mark.parametrize("recipe", [{"tau": 4}, {"tau": 2, "reinit_depth": 2, "head_arch": "mlp"}])
