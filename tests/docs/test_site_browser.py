@@ -46,6 +46,7 @@ def test_a_page_asks_nobody_else_and_has_no_errors(
 
 def test_formulas_are_drawn(browser: Browser, address: str) -> None:
     browser.open(f"{address}/science.html")
+    wait_for(browser, "document.readyState === 'complete'")
     boxes = browser.run(
         "return [...document.querySelectorAll('math')].map(m => {"
         "const b = m.getBoundingClientRect(); return [b.width, b.height]})"
