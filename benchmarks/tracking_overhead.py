@@ -1,11 +1,15 @@
 """What logging adds to a search's wall time on the default store.
 
-Pairs of the same search, with and without tracking, each in a process and a folder of its own and
-in alternating order, so that whatever else the machine does meets both alike. Beside the ratio of
-wall times stands what a busy machine moves less: the seconds that the driver spent inside
-tracking and waited for the last entries to be sent, and the CPU seconds of the driver's process
-with and without tracking. The process that sends has CPU seconds of its own; while a search runs
-it takes them from the machine's idle time. Registering the winner is no logging, and told apart.
+Pairs of the same search, with and without tracking, each in a process and a folder of its own.
+Both of a pair do the same work (a sampler and a pruner that do not depend on which trial ends
+first) and run side by side by turns of half a second (``turns.py``): only so is a difference of
+one per cent seen on a machine whose speed drifts by tens. Seconds are those in which a search had
+its turn.
+
+Beside the ratio of wall times stand the seconds that the driver spent inside tracking and waited
+for the last entries to be sent, and the CPU seconds of the driver's process with and without
+tracking. The process that sends has CPU seconds of its own; while a search runs it takes them
+from the machine's idle time. Registering the winner is no logging, and told apart.
 
     python benchmarks/tracking_overhead.py --pairs 10            # a quiet machine, 20 minutes
     python benchmarks/tracking_overhead.py --pairs 1 --trials 4 --out overhead.json
@@ -24,12 +28,15 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from machine import RESULTS, hardware, idle_load, metadata, n_cpus, write_csv, write_json
+from turns import Turn, active_s, take_turns
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = 0.02
@@ -46,12 +53,12 @@ def main() -> None:
         print(f"Warning: {load_before:.1f} CPUs are busy with other things; times will be long.")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="tracking-overhead-") as scratch:
-        run_child("on", 10_000, options, Path(scratch), trials=2)  # fills the cache
+        run_pair(["on"], 10_000, options, Path(scratch), trials=2)  # fills the cache
         for pair in range(options.pairs):
-            for arm in ("on", "off") if pair % 2 else ("off", "on"):
-                row = run_child(arm, pair, options, Path(scratch))
+            arms = ["on", "off"] if pair % 2 else ["off", "on"]
+            for row in run_pair(arms, pair, options, Path(scratch)):
                 rows.append(row)
-                print(f"pair {pair} {arm:>3}: {row['wall_s']:6.1f} s, registry "
+                print(f"pair {pair} {row['arm']:>3}: {row['wall_s']:6.1f} s, registry "
                       f"{row['registry_s']:.2f} s, last entries {row['drain_s']:.2f} s, "
                       f"sender {row['sender_cpu_s']:.2f} CPU s, driver {row['driver_s']:.3f} s of "
                       f"{row['process_cpu_s']:.2f} CPU s", flush=True)  # fmt: skip
@@ -74,6 +81,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--concurrency", type=int, default=2)
+    parser.add_argument("--sampler", default="random", help="energy needs --concurrency 1 here")
+    parser.add_argument("--pruner", default="none", help="energy needs --concurrency 1 here")
     parser.add_argument("--out", type=Path, help="JSON file; default: under benchmarks/results")
     parser.add_argument("--child", choices=("on", "off"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -83,26 +92,52 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def run_child(
-    arm: str, pair: int, options: argparse.Namespace, scratch: Path, trials: int | None = None
-) -> dict[str, Any]:
-    """Runs one search in a process of its own."""
-    folder = scratch / f"{pair}-{arm}"
-    folder.mkdir()
-    command = [sys.executable, Path(__file__), "--child", arm, "--seed", pair, "--folder", folder]
-    command += ["--trials", trials or options.trials, "--concurrency", options.concurrency]
+def run_pair(
+    arms: list[str],
+    pair: int,
+    options: argparse.Namespace,
+    scratch: Path,
+    trials: int | None = None,
+) -> list[dict[str, Any]]:
+    """Runs one search for each arm, by turns."""
     environment = {
         **os.environ,
         "ENERGYTUNE_CACHE": str(scratch / "cache"),
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(":"),
     }
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=folder, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"The search failed:\n{done.stderr[-3000:]}")
-    return {"pair": pair, "arm": arm, **json.loads(done.stdout.splitlines()[-1])}
+    processes = []
+    for arm in arms:
+        folder = scratch / f"{pair}-{arm}"
+        folder.mkdir()
+        command = [sys.executable, __file__, "--child", arm, "--seed", pair, "--folder", folder]
+        command += ["--trials", trials or options.trials, "--concurrency", options.concurrency]
+        command += ["--sampler", options.sampler, "--pruner", options.pruner]
+        with (folder / "out.txt").open("wb") as out, (folder / "err.txt").open("wb") as err:
+            processes.append(
+                subprocess.Popen(
+                    [str(part) for part in command],
+                    cwd=folder, env=environment, stdout=out, stderr=err,
+                )
+            )  # fmt: skip
+    turns = take_turns(processes)
+    return [
+        _row(arm, pair, scratch / f"{pair}-{arm}", process, own)
+        for arm, process, own in zip(arms, processes, turns, strict=True)
+    ]
+
+
+def _row(
+    arm: str, pair: int, folder: Path, process: subprocess.Popen[bytes], turns: list[Turn]
+) -> dict[str, Any]:
+    """Returns what a search has told, its moments turned into seconds of its own turns."""
+    if process.returncode:
+        raise SystemExit(f"The search failed:\n{(folder / 'err.txt').read_text()[-3000:]}")
+    told = json.loads((folder / "out.txt").read_text().splitlines()[-1])
+    seconds = {
+        f"{name}_s": sum(active_s(turns, begin, end) for begin, end in moments)
+        for name, moments in told.pop("moments").items()
+    }
+    return {"pair": pair, "arm": arm, **seconds, **told, "n_turns": len(turns)}
 
 
 # in the child
@@ -143,14 +178,15 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
     from energytune.config import SearchConfig, load_space
     from energytune.tracking import Sender, TrackingJournal, TrackingObserver
 
-    inside = {"driver_s": 0.0}
+    moments: dict[str, list[Turn]] = {n: [] for n in ("wall", "driver", "registry", "drain")}
     senders: list[Any] = []
     if options.child == "off":
         run.TrackedSearch = Untracked  # type: ignore[assignment,misc]
     for name in ("__init__", "job_started", "job_progress", "job_ended", "finish"):
-        _time(TrackingObserver, name, inside)
+        _time(TrackingObserver, name, moments["driver"])
     for name in ("start", "send_now", "close"):
-        _time(Sender, name, inside)
+        _time(Sender, name, moments["driver"])
+    _time_stages(moments)
     real = Sender.__init__
 
     def remember(self: Any, *args: Any, **more: Any) -> None:
@@ -164,21 +200,19 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
         n_trials=options.trials,
         concurrency=options.concurrency,
         seed=options.seed,
+        sampler=options.sampler,
+        pruner=options.pruner,
         out=options.folder / "run",
     )
     started = time.perf_counter()
     result = run.run_search(config)
-    wall_s = time.perf_counter() - started
+    moments["wall"].append((started, time.perf_counter()))
     own, children = (
         resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     entries = TrackingJournal(options.folder / "run" / "tracking.jsonl").read().entries
-    seconds = result.seconds
     return {
-        "wall_s": wall_s,
-        "registry_s": seconds.get("registry", 0.0),
-        "drain_s": seconds.get("tracking", 0.0),
-        "driver_s": inside["driver_s"],
+        "moments": moments,
         "sender_cpu_s": sum(sender.cpu_s for sender in senders),
         # the driver's own; those that it waited for are apart, among them the one that sends
         "process_cpu_s": own.ru_utime + own.ru_stime,
@@ -190,8 +224,8 @@ def search(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _time(owner: type, name: str, inside: dict[str, float]) -> None:
-    """Adds up the seconds of a method when the driver's thread calls it."""
+def _time(owner: type, name: str, moments: list[Turn]) -> None:
+    """Notes when a method began and ended, each time that the driver's thread calls it."""
     inner, driver = getattr(owner, name), threading.get_ident()
 
     def outer(*args: Any, **more: Any) -> Any:
@@ -200,9 +234,28 @@ def _time(owner: type, name: str, inside: dict[str, float]) -> None:
             return inner(*args, **more)
         finally:
             if threading.get_ident() == driver:
-                inside["driver_s"] += time.perf_counter() - started
+                moments.append((started, time.perf_counter()))
 
     setattr(owner, name, outer)
+
+
+def _time_stages(moments: dict[str, list[Turn]]) -> None:
+    """Notes when the last entries were sent and when the winner was registered."""
+    from energytune.search.clock import StageClock
+
+    real, names = StageClock.stage, {"tracking": "drain", "registry": "registry"}
+
+    @contextmanager
+    def stage(self: StageClock, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            with real(self, name):
+                yield
+        finally:
+            if name in names:
+                moments[names[name]].append((started, time.perf_counter()))
+
+    StageClock.stage = stage  # type: ignore[method-assign]
 
 
 # results

@@ -9,6 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -83,18 +85,39 @@ def test_every_development_tool_says_what_it_is_for(requirement: str) -> None:
     assert commented("dev")[requirement]
 
 
-def test_constraints_are_pins_without_addresses() -> None:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+def pins_of(name: str) -> dict[str, Version]:
+    """Returns distribution -> version of a constraints file that holds nothing but pins."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if not line.startswith("#")]
     assert len(pins) > 100
     assert [
         line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line)
     ] == []
-    pinned = {normal(line) for line in pins}
+    pinned = {normal(line): Version(line.partition("==")[2]) for line in pins}
     assert len(pinned) == len(pins)
-    wanted = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
-    wanted += [name for extra in USER_EXTRAS for name in PROJECT["optional-dependencies"][extra]]
-    assert {normal(name) for name in wanted} <= pinned
+    return pinned
+
+
+def every_requirement() -> list[str]:
+    extras = PROJECT["optional-dependencies"]
+    return [*PROJECT["dependencies"], *(name for extra in extras.values() for name in extra)]
+
+
+def test_constraints_are_pins_without_addresses() -> None:
+    assert {normal(name) for name in every_requirement()} <= set(pins_of("constraints.txt"))
+
+
+def test_the_lowest_versions_that_are_tested_are_the_lowest_that_are_allowed() -> None:
+    pinned = pins_of("constraints-minimum.txt")
+    bounded = 0
+    for text in every_requirement():
+        requirement = Requirement(text)
+        bounds = [Version(s.version) for s in requirement.specifier if s.operator == ">="]
+        assert normal(text) in pinned, text
+        for bound in bounds:
+            bounded += 1
+            assert pinned[normal(text)] == bound, text
+    assert bounded > 50
 
 
 @pytest.mark.parametrize("extra", USER_EXTRAS)

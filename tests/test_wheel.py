@@ -1,10 +1,11 @@
-"""The wheel holds the package and its search spaces, and hides no other package."""
+"""Source and wheel hold the package and its search spaces, and hide no other package."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email import message_from_string
 from email.message import Message
@@ -17,8 +18,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the source distribution, as a registry would do it."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     (path,) = folder.glob("*.whl")
@@ -36,6 +38,15 @@ def metadata(wheel: Path, names: set[str]) -> Message:
     (name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
     with zipfile.ZipFile(wheel) as archive:
         return message_from_string(archive.read(name).decode())
+
+
+def test_the_source_has_what_its_tests_need_and_nothing_that_was_made(wheel: Path) -> None:
+    (path,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    needed = {"pyproject.toml", "README.md", "Makefile", "constraints.txt", "tests/conftest.py"}
+    assert needed <= names
+    assert not [name for name in names if "__pycache__" in name or name.startswith((".venv", "site/"))]
 
 
 def test_nothing_but_the_package_is_at_top_level(names: set[str]) -> None:

@@ -105,14 +105,18 @@ class RayCluster:
         if "RAY_AUTH_MODE" not in os.environ:
             undo.callback(os.environ.pop, "RAY_AUTH_MODE", None)  # Ray sets it and leaves it
         try:
-            _init(
-                undo,
-                address="local",
-                include_dashboard=False,
-                num_cpus=n_cpus,
-                num_gpus=n_gpus if gpus else 0,
-                _temp_dir=folder,
-            )
+            with contextlib.ExitStack() as start:
+                # What ray[default] adds serves a dashboard that nobody opens here: it would take
+                # each start seconds of the CPU.
+                _replace(start, ray._private.utils, "get_dashboard_dependency_error", _no_dashboard)
+                _init(
+                    undo,
+                    address="local",
+                    include_dashboard=False,
+                    num_cpus=n_cpus,
+                    num_gpus=n_gpus if gpus else 0,
+                    _temp_dir=folder,
+                )
         except RuntimeError as failure:
             first = str(failure).strip().split("\n", 1)[0]
             raise ResourceError(
@@ -178,14 +182,22 @@ def _private_settings(preload: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
+def _no_dashboard() -> ImportError:
+    return ImportError("a Ray of our own has no dashboard")
+
+
+def _replace(undo: contextlib.ExitStack, module: Any, name: str, by: Any) -> None:
+    """Replaces a function of Ray's, if this version has it, until ``undo`` is closed."""
+    if (real := getattr(module, name, None)) is not None:
+        undo.callback(setattr, module, name, real)
+        setattr(module, name, by)
+
+
 def _init(undo: contextlib.ExitStack, **options: Any) -> None:
     """Initialises Ray without a word, then and later."""
     undo.callback(ray.shutdown)
     # Ray prints what its daemons report (a killed worker, say) whatever it is told; what
     # matters of it is told to the source as a job's reason.
-    module = ray._private.worker
-    if printer := getattr(module, "print_to_stdstream", None):
-        undo.callback(setattr, module, "print_to_stdstream", printer)
-        vars(module)["print_to_stdstream"] = lambda *args, **kwargs: None
+    _replace(undo, ray._private.worker, "print_to_stdstream", lambda *args, **kwargs: None)
     logging.getLogger("ray").setLevel(logging.ERROR)
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
