@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "energytune"
 
 FLOORS = (
-    {"errors", "json_text", "redact"},
+    {"errors", "json_text", "on_demand", "redact"},
     {"checks", "paths", "progress", "seeds"},
     {"storage"},
     {"config", "tasks"},

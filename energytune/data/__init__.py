@@ -5,8 +5,9 @@ The names below load on first use, so that importing this room costs nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from energytune.on_demand import on_demand
 
 if TYPE_CHECKING:
     from energytune.data.catalog import (
@@ -48,34 +49,24 @@ __all__ = [
     "validate_splits",
 ]
 
-_HOMES = {
-    "catalog": (
-        "DATASETS",
-        "OPEN_DATASETS",
-        "DatasetEntry",
-        "absolute_name",
-        "dataset_status",
-        "default_data_root",
-        "ensure_dataset",
-        "get_dataset",
-        "load_dataset",
-    ),
-    "custom": ("splits_from_datasets",),
-    "dataset_split": ("DatasetSplit",),
-    "pretraining": ("PretrainSet", "has_pretraining_set", "pretraining_set"),
-    "splits": ("HeldOut", "Split", "Splits", "TensorSplit"),
-    "validation": ("validate_splits",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports the module in which ``name`` lives."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """Lists the public names."""
-    return sorted(__all__)
+__getattr__, __dir__ = on_demand(
+    __name__,
+    {
+        "catalog": (
+            "DATASETS",
+            "OPEN_DATASETS",
+            "DatasetEntry",
+            "absolute_name",
+            "dataset_status",
+            "default_data_root",
+            "ensure_dataset",
+            "get_dataset",
+            "load_dataset",
+        ),
+        "custom": ("splits_from_datasets",),
+        "dataset_split": ("DatasetSplit",),
+        "pretraining": ("PretrainSet", "has_pretraining_set", "pretraining_set"),
+        "splits": ("HeldOut", "Split", "Splits", "TensorSplit"),
+        "validation": ("validate_splits",),
+    },
+)

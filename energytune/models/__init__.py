@@ -5,8 +5,9 @@ The names below load on first use, so that importing this room costs nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from energytune.on_demand import on_demand
 
 if TYPE_CHECKING:
     from energytune.models.assemble import TaskModel, build_model, rebuild_model
@@ -37,24 +38,14 @@ __all__ = [
     "load_checkpoint",
 ]
 
-_HOMES = {
-    "assemble": ("TaskModel", "build_model", "rebuild_model"),
-    "backbone": ("Backbone", "create_backbone", "list_backbones", "weights_sha256"),
-    "checkpoints": ("CheckpointInfo", "load_checkpoint"),
-    "dense": ("DenseLayer",),
-    "embedded": ("EMBEDDED_BACKBONES", "SPATIAL_BACKBONES"),
-    "networks": ("EmbeddedMLP",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports the module in which ``name`` lives."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """Lists the public names."""
-    return sorted(__all__)
+__getattr__, __dir__ = on_demand(
+    __name__,
+    {
+        "assemble": ("TaskModel", "build_model", "rebuild_model"),
+        "backbone": ("Backbone", "create_backbone", "list_backbones", "weights_sha256"),
+        "checkpoints": ("CheckpointInfo", "load_checkpoint"),
+        "dense": ("DenseLayer",),
+        "embedded": ("EMBEDDED_BACKBONES", "SPATIAL_BACKBONES"),
+        "networks": ("EmbeddedMLP",),
+    },
+)

@@ -8,8 +8,9 @@ The names below load on first use: who only reads records needs no torch.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from energytune.on_demand import on_demand
 
 if TYPE_CHECKING:
     from energytune.science.adaptation import (
@@ -100,67 +101,47 @@ __all__ = [
     "uniform_energy",
 ]
 
-_HOMES = {
-    "adaptation": (
-        "Adaptation",
-        "feature_adaptation",
-    ),
-    "energy": (
-        "average_initial_energy",
-        "class_balanced_energy",
-        "energy_per_label",
-        "label_balanced_energy",
-        "linear_pull_norm",
-        "linear_pull_norms",
-        "mean_energy",
-        "residual_norms",
-    ),
-    "energy_levels": (
-        "reserved_energy",
-        "uniform_energy",
-    ),
-    "kernel": (
-        "Drift",
-        "KernelDrift",
-        "empirical_kernel",
-        "kernel_norms",
-        "predicted_feature_step",
-    ),
-    "linear_flow": (
-        "flow_adaptation",
-        "flow_dot_maximum",
-        "flow_turning_share",
-    ),
-    "linear_phases": (
-        "AdaptationPhase",
-        "adaptation_phase",
-        "dot_maximum",
-        "head_share",
-        "norm_maximum",
-        "path_share",
-        "turning_share",
-    ),
-    "linear_theory": (
-        "LinearAdaptation",
-        "LinearKernel",
-        "backbone_pull",
-        "head_with_outputs",
-        "linear_adaptation",
-        "linear_finetuned",
-        "linear_kernel",
-        "linear_outputs",
-    ),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports the module in which ``name`` lives."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """Lists the public names."""
-    return sorted(__all__)
+__getattr__, __dir__ = on_demand(
+    __name__,
+    {
+        "adaptation": ("Adaptation", "feature_adaptation"),
+        "energy": (
+            "average_initial_energy",
+            "class_balanced_energy",
+            "energy_per_label",
+            "label_balanced_energy",
+            "linear_pull_norm",
+            "linear_pull_norms",
+            "mean_energy",
+            "residual_norms",
+        ),
+        "energy_levels": ("reserved_energy", "uniform_energy"),
+        "kernel": (
+            "Drift",
+            "KernelDrift",
+            "empirical_kernel",
+            "kernel_norms",
+            "predicted_feature_step",
+        ),
+        "linear_flow": ("flow_adaptation", "flow_dot_maximum", "flow_turning_share"),
+        "linear_phases": (
+            "AdaptationPhase",
+            "adaptation_phase",
+            "dot_maximum",
+            "head_share",
+            "norm_maximum",
+            "path_share",
+            "turning_share",
+        ),
+        "linear_theory": (
+            "LinearAdaptation",
+            "LinearKernel",
+            "backbone_pull",
+            "head_with_outputs",
+            "linear_adaptation",
+            "linear_finetuned",
+            "linear_kernel",
+            "linear_outputs",
+        ),
+    },
+)

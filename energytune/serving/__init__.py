@@ -6,8 +6,9 @@ use, so that importing this room costs nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from energytune.on_demand import on_demand
 
 if TYPE_CHECKING:
     from energytune.serving.export import EXPORT_FORMATS, export_model
@@ -29,26 +30,14 @@ __all__ = [
     "read_sources",
 ]
 
-_HOMES = {
-    "EXPORT_FORMATS": "export",
-    "Prediction": "prediction",
-    "Predictor": "predictor",
-    "RawInput": "sources",
-    "answer_request": "requests",
-    "export_model": "export",
-    "open_folder": "model_files",
-    "open_weights_file": "model_files",
-    "read_sources": "sources",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports the module in which ``name`` lives."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """Lists the public names."""
-    return sorted(__all__)
+__getattr__, __dir__ = on_demand(
+    __name__,
+    {
+        "export": ("EXPORT_FORMATS", "export_model"),
+        "model_files": ("open_folder", "open_weights_file"),
+        "prediction": ("Prediction",),
+        "predictor": ("Predictor",),
+        "requests": ("answer_request",),
+        "sources": ("RawInput", "read_sources"),
+    },
+)

@@ -9,9 +9,9 @@ All but the names load on first use: who only reads what models have scored need
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from energytune.on_demand import on_demand
 from energytune.tasks.names import SCORE_NAMES
 
 if TYPE_CHECKING:
@@ -22,23 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["SCORE_NAMES", "Meter", "MultiLabel", "Multiclass", "PerPixel", "Smoothing", "Task"]
 
-_HOME_OF = {
-    "Meter": "base",
-    "MultiLabel": "multilabel",
-    "Multiclass": "multiclass",
-    "PerPixel": "per_pixel",
-    "Smoothing": "base",
-    "Task": "base",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports the module in which ``name`` lives."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    """Lists the public names."""
-    return sorted(__all__)
+__getattr__, __dir__ = on_demand(
+    __name__,
+    {
+        "base": ("Meter", "Smoothing", "Task"),
+        "multiclass": ("Multiclass",),
+        "multilabel": ("MultiLabel",),
+        "per_pixel": ("PerPixel",),
+    },
+    "SCORE_NAMES",
+)

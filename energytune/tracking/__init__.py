@@ -7,9 +7,10 @@ before the first ``import mlflow`` of a process: without a network its thread ca
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from energytune.on_demand import on_demand
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
@@ -30,30 +31,6 @@ if TYPE_CHECKING:
     from energytune.tracking.server import UiServer, serve_ui, start_ui
     from energytune.tracking.store import artifact_root, default_uri, journal_path
 
-_HOMES = {
-    "Comparison": "comparison",
-    "Patience": "patience",
-    "PretrainLog": "pretrain_log",
-    "RegisteredModel": "champion",
-    "Sender": "sender",
-    "SyncResult": "resend",
-    "TrackingJournal": "journal",
-    "TrackingObserver": "observer",
-    "UiServer": "server",
-    "artifact_root": "store",
-    "deep_link": "links",
-    "find_parent_run": "parent",
-    "find_uri": "load",
-    "load_champion": "load",
-    "default_uri": "store",
-    "journal_path": "store",
-    "log_energy_map": "map_run",
-    "note_winner": "registry",
-    "register_winner": "registry",
-    "serve_ui": "server",
-    "start_ui": "server",
-    "sync": "resend",
-}
 
 __all__ = [
     "Comparison",
@@ -80,11 +57,23 @@ __all__ = [
     "sync",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Loads the module that holds ``name`` when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = on_demand(
+    __name__,
+    {
+        "champion": ("RegisteredModel",),
+        "comparison": ("Comparison",),
+        "journal": ("TrackingJournal",),
+        "links": ("deep_link",),
+        "load": ("find_uri", "load_champion"),
+        "map_run": ("log_energy_map",),
+        "observer": ("TrackingObserver",),
+        "parent": ("find_parent_run",),
+        "patience": ("Patience",),
+        "pretrain_log": ("PretrainLog",),
+        "registry": ("note_winner", "register_winner"),
+        "resend": ("SyncResult", "sync"),
+        "sender": ("Sender",),
+        "server": ("UiServer", "serve_ui", "start_ui"),
+        "store": ("artifact_root", "default_uri", "journal_path"),
+    },
+)
