@@ -106,9 +106,7 @@ class RayCluster:
             undo.callback(os.environ.pop, "RAY_AUTH_MODE", None)  # Ray sets it and leaves it
         try:
             with contextlib.ExitStack() as start:
-                # What ray[default] adds serves a dashboard that nobody opens here: it would take
-                # each start seconds of the CPU.
-                _replace(start, ray._private.utils, "get_dashboard_dependency_error", _no_dashboard)
+                _without_services(start)
                 _init(
                     undo,
                     address="local",
@@ -182,15 +180,26 @@ def _private_settings(preload: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
-def _no_dashboard() -> ImportError:
-    return ImportError("a Ray of our own has no dashboard")
+_SERVICES = ("start_api_server", "start_log_monitor", "start_monitor")
+"""Of a cluster for several users: its dashboard, logs in a driver's terminal, the autoscaler."""
 
 
-def _replace(undo: contextlib.ExitStack, module: Any, name: str, by: Any) -> None:
+def _without_services(start: contextlib.ExitStack) -> None:
+    """Lets a Ray of our own begin without what nobody asks of it: 3 of 20 CPU seconds of a search.
+
+    Left out are also the parts of ``ray[default]``, where that is installed.
+    """
+    for name in _SERVICES:
+        _replace(start, ray._private.node.Node, name, lambda *args, **kwargs: None)
+    missing = ImportError("a Ray of our own has no dashboard")
+    _replace(start, ray._private.utils, "get_dashboard_dependency_error", lambda: missing)
+
+
+def _replace(undo: contextlib.ExitStack, owner: Any, name: str, by: Any) -> None:
     """Replaces a function of Ray's, if this version has it, until ``undo`` is closed."""
-    if (real := getattr(module, name, None)) is not None:
-        undo.callback(setattr, module, name, real)
-        setattr(module, name, by)
+    if (real := getattr(owner, name, None)) is not None:
+        undo.callback(setattr, owner, name, real)
+        setattr(owner, name, by)
 
 
 def _init(undo: contextlib.ExitStack, **options: Any) -> None:

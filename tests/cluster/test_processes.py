@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,10 @@ def test_a_search_is_silent_and_ctrl_c_ends_it(
     assert list((tmp_path / "home").iterdir()) == []
     assert outcome["nodes"] == 1
     made = {int(pid) for pid in (tmp_path / "made").read_text().split()}
+    for _ in range(600):  # a worker ends by itself, once it sees that its daemon is gone
+        if not any(map(alive, made)):
+            break
+        time.sleep(0.1)
     assert not [pid for pid in made if alive(pid)]
 
 

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
+import ray
 from cluster_fakes import PROBED, RecordingSource, epoch, job_factory
 
 from energytune.cluster import RayCluster, run_jobs
@@ -103,3 +105,11 @@ def test_what_the_source_raises_reaches_the_caller(
     with pytest.raises(OSError, match="disk full"):
         run_jobs(cluster_of_two, source, job_factory(tmp_path))
     assert set(source.ends) == {"ok-1", "slow-2"} - set(source.todo)
+
+
+def test_a_ray_of_our_own_has_no_services_that_nobody_asks_for(cluster_of_two: RayCluster) -> None:
+    lines = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
+    assert [line for line in lines if "raylet" in line]
+    services = ("dashboard/dashboard.py", "autoscaler/_private/monitor.py", "log_monitor.py")
+    assert [line for line in lines if any(service in line for service in services)] == []
+    assert ray._private.node.Node.start_monitor.__name__ == "start_monitor"  # a joined one has all
