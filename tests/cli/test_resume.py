@@ -46,6 +46,7 @@ def test_the_command_is_read_back_as_it_was() -> None:
 
     parser = typer.main.get_command(app).commands["resume"]
     told = parser.make_context("resume", words[2:]).params
+    told["out"] = Path(told["out"])  # older versions of typer make it one later
     assert {name: told[name] for name in vars(EVERYTHING)} == vars(EVERYTHING)
 
 

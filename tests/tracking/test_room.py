@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,9 @@ def test_every_name_is_what_it_says_whatever_was_imported_before() -> None:
     """A module of the same name would hide a function once somebody has imported it."""
     from energytune import tracking
 
-    for name, home in tracking._HOMES.items():
-        importlib.import_module(f"energytune.tracking.{home}")
+    modules = {path.stem for path in Path(tracking.__path__[0]).glob("*.py")}
+    for module in modules - {"__init__"}:
+        importlib.import_module(f"energytune.tracking.{module}")
+    for name in tracking.__all__:
         assert callable(getattr(tracking, name)), name
-        assert name not in tracking._HOMES.values()
+        assert name not in modules
