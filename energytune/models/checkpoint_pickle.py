@@ -12,6 +12,8 @@ from __future__ import annotations
 import pickle
 import re
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,19 @@ _LET_IN: list[Any] = [
 ]
 
 
+@contextmanager
+def _letting_in() -> Iterator[None]:
+    """Lets the stand-ins in, and no class that another library of this process has allowed."""
+    others = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(_LET_IN)
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(others)
+
+
 def load_pickled(path: Path) -> Any:
     """Returns what PyTorch's format holds, on the CPU.
 
@@ -100,7 +115,7 @@ def load_pickled(path: Path) -> Any:
         CheckpointError: If it holds objects of other classes than settings, or is damaged.
     """
     try:
-        with torch.serialization.safe_globals(_LET_IN):
+        with _letting_in():
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as failure:
         raise CheckpointError(_unpickling_text(path, str(failure))) from None
@@ -150,7 +165,7 @@ def _is_layer(name: str) -> bool:
 def _refused_classes(path: Path) -> list[str]:
     """Returns all classes and functions in an archive that are not let in; [] if unknown."""
     try:
-        with torch.serialization.safe_globals(_LET_IN):
+        with _letting_in():
             found = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # the format before 1.6, or an opcode it does not know: the first one must do
         return []

@@ -7,6 +7,7 @@ import os
 import pathlib
 import sys
 from collections import Counter, OrderedDict, defaultdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,18 @@ def test_what_is_let_in_is_forgotten_afterwards(tmp_path: Path) -> None:
     before = set(torch.serialization.get_safe_globals())
     load_pickled(save({"args": argparse.Namespace()}, tmp_path / "last.pth"))
     assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_what_another_library_has_let_in_does_not_count(tmp_path: Path) -> None:
+    """torch-geometric lets ``defaultdict`` in, for one, as soon as a part of it is imported."""
+    others = [Fraction, defaultdict]
+    with torch.serialization.safe_globals(others):
+        before = set(torch.serialization.get_safe_globals())
+        found = load_pickled(save({"args": defaultdict(list, a=[1])}, tmp_path / "last.pth"))
+        assert type(found["args"]) is OrderedDict
+        with pytest.raises(CheckpointError, match="Fraction"):
+            load_pickled(save({"args": Fraction(1, 2)}, tmp_path / "fraction.pth"))
+        assert set(torch.serialization.get_safe_globals()) == before
 
 
 class Runs:
