@@ -25,7 +25,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 WORKER = ["hp:3", "ft:9", "ft:30"]
-DRIVER = ["run:0", "told:1:baseline_tau_max", "confirm", "told:1:confirm", "register"]
+DRIVER = ["run:0", "told:1:baseline_tau_max", "run:3", "confirm", "told:1:confirm", "register"]
 
 
 def start(home: Path, moments: list[str], **more: str) -> subprocess.Popen[str]:
