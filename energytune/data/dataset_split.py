@@ -68,8 +68,7 @@ class DatasetSplit:
         self._name = name
         self._n_workers = default_loader_workers() if loader_workers is None else loader_workers
         self._targets = collect_targets(dataset, name) if targets is None else targets
-        self._loader: DataLoader[Any] | None = None
-        self._pixel_loader: DataLoader[Any] | None = None
+        self._loaders: dict[bool, DataLoader[Any]] = {}
 
     @property
     def targets(self) -> Tensor:
@@ -82,7 +81,7 @@ class DatasetSplit:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves the worker processes behind: a copy starts its own."""
-        return {**self.__dict__, "_loader": None, "_pixel_loader": None}
+        return {**self.__dict__, "_loaders": {}}
 
     def batches(
         self,
@@ -99,13 +98,8 @@ class DatasetSplit:
                 of its batch; names the split, the index, and the file where there is one.
         """
         keys = self._keys(order, seed if augment else None, as_pixels=False)
-        # Taken out while in use, so that a second iteration at the same time gets its own.
-        loader, self._loader = self._loader or self._new_loader(), None
-        try:
-            for batch in self._read(loader, keys, batch_size):
-                yield batch.images, self._targets.index_select(0, batch.indices)
-        finally:
-            self._loader = loader
+        for batch in self._read(keys, batch_size, pin=False):
+            yield batch.images, self._targets.index_select(0, batch.indices)
 
     def pixel_batches(
         self,
@@ -127,12 +121,8 @@ class DatasetSplit:
             DataError: As :meth:`batches` does.
         """
         keys = self._keys(order, seed if augment else None, as_pixels=True)
-        loader, self._pixel_loader = self._pixel_loader or self._new_loader(pin=True), None
-        try:
-            for batch in self._read(loader, keys, batch_size):
-                yield batch.images, batch.flips, self._targets.index_select(0, batch.indices)
-        finally:
-            self._pixel_loader = loader
+        for batch in self._read(keys, batch_size, pin=True):
+            yield batch.images, batch.flips, self._targets.index_select(0, batch.indices)
 
     def finish(self, pixels: Tensor, flips: Tensor) -> Tensor:
         """Returns images, float32 (B, C, H, W), of what :meth:`pixel_batches` gave, where it is."""
@@ -142,13 +132,26 @@ class DatasetSplit:
         indices = list(range(len(self))) if order is None else order.tolist()
         return [(index, draw, as_pixels) for index in indices]
 
-    def _read(self, loader: DataLoader[Any], keys: list[_Key], batch_size: int) -> Iterator[_Batch]:
+    def _read(self, keys: list[_Key], batch_size: int, *, pin: bool) -> Iterator[_Batch]:
+        # Taken out while in use, so that a second iteration at the same time gets its own.
+        loader = self._loaders.pop(pin, None) or self._new_loader(pin=pin)
         feed = cast(_Feed, loader.batch_sampler)
         feed.keys, feed.batch_size = keys, batch_size
-        for batch in loader:
-            if isinstance(batch, _Broken):
-                raise DataError(self._told(batch))
-            yield batch
+        broken: _Broken | None = None
+        try:
+            for batch in loader:
+                if isinstance(batch, _Broken):
+                    broken = batch
+                    break
+                yield batch
+        finally:
+            if broken is None:
+                self._loaders[pin] = loader
+        if broken is not None:
+            # Ends its processes here. Kept alive by the traceback, it would be found by the garbage
+            # collector, and torch then waits five seconds for each of them.
+            del loader
+            raise DataError(self._told(broken))
 
     def _told(self, broken: _Broken) -> str:
         """Returns the message for a sample that can't be used, with its file if it has one."""
@@ -160,7 +163,7 @@ class DatasetSplit:
             f"Sample {broken.index} of {self._name} ({file}) {reason}. Repair or remove that file."
         )
 
-    def _new_loader(self, *, pin: bool = False) -> DataLoader[Any]:
+    def _new_loader(self, *, pin: bool) -> DataLoader[Any]:
         return DataLoader(
             self._items,
             batch_sampler=_Feed(),

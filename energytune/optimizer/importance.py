@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from energytune.config import SearchSpace
@@ -144,6 +143,9 @@ def _scored(records: Sequence[TrialRecord], space: SearchSpace) -> list[FrozenTr
 
 
 def _evaluate(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    # with it comes scikit-learn's ensembles: a second in which no search needs to begin later
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     with quiet_optuna(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return get_param_importances(_Sample(trials), evaluator=PedAnovaImportanceEvaluator())

@@ -23,7 +23,7 @@ class ProcessState:
         default_dtype: Of new tensors.
         n_threads: CPU threads.
         with_grad: Whether gradients are recorded.
-        deterministic: Whether only deterministic algorithms are allowed.
+        deterministic: What torch does at an algorithm that is not: 0 nothing, 1 warn, 2 raise.
         matmul_precision: Of float32 products.
         cudnn: Its flags by name.
         generators: States of the generators of Python, NumPy and torch.
@@ -32,7 +32,7 @@ class ProcessState:
     default_dtype: torch.dtype
     n_threads: int
     with_grad: bool
-    deterministic: bool
+    deterministic: int
     matmul_precision: str
     cudnn: dict[str, bool]
     generators: tuple[Any, Any, Tensor]
@@ -44,7 +44,7 @@ class ProcessState:
             default_dtype=torch.get_default_dtype(),
             n_threads=torch.get_num_threads(),
             with_grad=torch.is_grad_enabled(),
-            deterministic=torch.are_deterministic_algorithms_enabled(),
+            deterministic=torch.get_deterministic_debug_mode(),
             matmul_precision=torch.get_float32_matmul_precision(),
             cudnn={name: getattr(torch.backends.cudnn, name) for name in _CUDNN},
             generators=(random.getstate(), np.random.get_state(), torch.get_rng_state()),
@@ -56,7 +56,11 @@ class ProcessState:
         if torch.get_num_threads() != self.n_threads:
             torch.set_num_threads(self.n_threads)
         torch.set_grad_enabled(self.with_grad)
-        torch.use_deterministic_algorithms(self.deterministic)
+        # To set this loads torch's compiler: a second of each worker, if it were always done.
+        if torch.get_deterministic_debug_mode() != self.deterministic:
+            torch.use_deterministic_algorithms(
+                self.deterministic > 0, warn_only=self.deterministic == 1
+            )
         torch.set_float32_matmul_precision(self.matmul_precision)
         for name, value in self.cudnn.items():
             setattr(torch.backends.cudnn, name, value)

@@ -1,3 +1,4 @@
+import multiprocessing
 import pickle
 
 import numpy as np
@@ -79,18 +80,20 @@ def test_worker_processes_change_nothing_and_are_kept():
             strict=True,
         ):
             assert torch.equal(a, b)
-    loader = helped._loader
+    loader = helped._loaders[False]
     assert [len(t) for _, t in helped.batches(20)] == [20, 4]
-    assert helped._loader is loader
+    assert helped._loaders[False] is loader
     next(iter(helped.batches(2)))  # left early: the next iteration starts afresh
     assert torch.equal(read(helped)[0], read(alone)[0])
 
 
 @pytest.mark.integration
 def test_errors_keep_their_type_and_brevity_across_processes():
+    before = set(multiprocessing.active_children())
     with pytest.raises(DataError) as caught:
         read(make(2, Pictures({7: OSError("truncated")})))
     assert str(caught.value) == "Sample 7 of pets can't be read: OSError: truncated"
+    assert set(multiprocessing.active_children()) <= before  # though the traceback is still held
 
 
 def test_two_iterations_at_once_do_not_disturb_each_other():

@@ -98,7 +98,7 @@ def test_loaders_are_left_behind_by_copies() -> None:
     split = split_of(Pictures())
     list(split.pixel_batches(4))
     copy = pickle.loads(pickle.dumps(split))
-    assert copy._pixel_loader is None
+    assert copy._loaders == {}
     assert isinstance(copy, PixelSplit)
 
 
