@@ -5,7 +5,8 @@ how it goes on its standard output, JSON lines too. It ends when its input does.
 
 What it does by itself it does with the processor's idle time: Ray's workers have a low priority
 (nice 15), and even the lowest one of that kind would take a third of a core from them. What the
-driver asks for, and waits for, is done at the usual priority.
+driver asks for, and waits for, is done at the usual priority; so is, where that is allowed, what is
+under way when it asks.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ _LAST_S = 120
 """Seconds in which all is done after the driver has gone, or left undone."""
 _MAX_LOAD = 2.0
 """Processes a core above which nothing is left to idle time: there is none."""
+_LOOK_S = 0.1
+"""Between two looks whether the driver waits for what is done in idle time."""
 _WAIT_S = 1.0
 """For the sender of a driver that was killed a moment ago, if it still sends."""
 
@@ -79,11 +82,11 @@ class SenderProcess:
                 order = lines.get(timeout=max(0.0, began_s + pause_s - time.monotonic())).order
             except queue.Empty:
                 began_s = time.monotonic()
-                is_sent = _in_idle_time(self._round)
+                is_sent = _in_idle_time(self._round, lambda: not lines.empty())
                 pause_s = self._interval_s if is_sent else min(2 * pause_s or 1.0, _MAX_PAUSE_S)
                 self._say({})
                 if is_sent and not self._is_warm:
-                    _in_idle_time(self._warm_up)
+                    _in_idle_time(self._warm_up, lambda: not lines.empty())
                 continue
             if order is None:
                 break
@@ -149,21 +152,30 @@ class SenderProcess:
             os.write(self._said, line.encode() + b"\n")
 
 
-def _in_idle_time(work: Callable[[], bool]) -> bool:
+def _in_idle_time(work: Callable[[], bool], is_wanted: Callable[[], bool]) -> bool:
     """Returns what ``work`` does, which gets idle time only, if the machine has some.
 
-    In a thread, because nobody is allowed to go back to the usual priority.
+    In a thread of its own, because only root may go back to the usual priority. It does, once
+    ``is_wanted`` is true: on a machine that others keep busy the driver would wait for long.
     """
     results: list[bool] = []
+    is_placed = threading.Event()
 
     def run() -> None:
         if os.getloadavg()[0] <= _MAX_LOAD * (os.cpu_count() or 1) and hasattr(os, "SCHED_IDLE"):
             with suppress(OSError):
                 os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread
+        is_placed.set()
         results.append(work())
 
     thread = threading.Thread(target=run, name="energytune-round")
     thread.start()
+    is_placed.wait()
+    while thread.is_alive() and not is_wanted():
+        thread.join(_LOOK_S)
+    if thread.is_alive() and thread.native_id is not None and hasattr(os, "SCHED_OTHER"):
+        with suppress(OSError):  # not allowed
+            os.sched_setscheduler(thread.native_id, os.SCHED_OTHER, os.sched_param(0))
     thread.join()
     return bool(results and results[0])
 
