@@ -10,7 +10,7 @@ A search has so and so many trials a worker. Its efficiency is the share of the 
 which they compute, as long as there is a job for each of them. In the end the last trials run and
 there are fewer jobs than workers, however quick the driver is: that loss is told apart.
 
-    python benchmarks/scale.py                           # 20 minutes
+    python benchmarks/scale.py                           # 5 to 20 minutes
     python benchmarks/scale.py --workers 1 16 --trials-per-worker 5 --ray-ms 0.8 5 --out scale.json
 """
 
