@@ -68,7 +68,7 @@ class DatasetSplit:
         self._name = name
         self._n_workers = default_loader_workers() if loader_workers is None else loader_workers
         self._targets = collect_targets(dataset, name) if targets is None else targets
-        self._loaders: dict[bool, DataLoader[Any]] = {}
+        self._loaders: dict[bool, DataLoader[Any]] = {}  # by whether they pin
 
     @property
     def targets(self) -> Tensor:

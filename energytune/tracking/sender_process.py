@@ -76,17 +76,21 @@ class SenderProcess:
             driver: Its process; when that is gone no more orders come, whoever still holds the
                 pipe.
         """
+
+        def is_wanted() -> bool:
+            return not lines.empty()
+
         began_s, pause_s = 0.0, 0.0
         while os.getppid() == driver:
             try:
                 order = lines.get(timeout=max(0.0, began_s + pause_s - time.monotonic())).order
             except queue.Empty:
                 began_s = time.monotonic()
-                is_sent = _in_idle_time(self._round, lambda: not lines.empty())
+                is_sent = _in_idle_time(self._round, is_wanted)
                 pause_s = self._interval_s if is_sent else min(2 * pause_s or 1.0, _MAX_PAUSE_S)
                 self._say({})
                 if is_sent and not self._is_warm:
-                    _in_idle_time(self._warm_up, lambda: not lines.empty())
+                    _in_idle_time(self._warm_up, is_wanted)
                 continue
             if order is None:
                 break
@@ -155,8 +159,9 @@ class SenderProcess:
 def _in_idle_time(work: Callable[[], bool], is_wanted: Callable[[], bool]) -> bool:
     """Returns what ``work`` does, which gets idle time only, if the machine has some.
 
-    In a thread of its own, because only root may go back to the usual priority. It does, once
-    ``is_wanted`` is true: on a machine that others keep busy the driver would wait for long.
+    In a thread of its own, because by default only root may go back to the usual priority. Where
+    that is allowed it goes back once ``is_wanted`` is true: on a machine that others keep busy the
+    driver would wait for long.
     """
     results: list[bool] = []
     is_placed = threading.Event()
