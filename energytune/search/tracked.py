@@ -27,7 +27,7 @@ from energytune.trial.bench import Bench
 
 __all__ = ["TrackedSearch"]
 
-_STOP_TIMEOUT_S = 30.0
+_STOP_TIMEOUT_S = 60.0
 
 
 class TrackedSearch:

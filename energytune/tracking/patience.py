@@ -69,8 +69,9 @@ class Patience:
             if not work.is_alive():
                 break
             silent_s = time.monotonic() - heard_s
-            may_take_s = self._budget_s - self.spent_s - silent_s
-            if may_take_s > 0 and answers(self._uri, may_take_s):
+            # a machine may hold this process up for longer than that: no server is given up unasked
+            may_take_s = max(self._budget_s - self.spent_s - silent_s, _PAUSE_S)
+            if answers(self._uri, may_take_s):
                 heard_s = time.monotonic()
                 continue
             now = time.monotonic()

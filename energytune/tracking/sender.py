@@ -2,16 +2,15 @@
 
 The driver of a search never imports MLflow, which takes seconds of the CPU and holds Python's
 interpreter lock while it does: that is done in :mod:`energytune.tracking.sender_process`, in the
-processor's idle time. It takes about 250 MB of memory.
+processor's idle time. It takes about 250 MB of memory. On a machine that others keep busy there may
+be no idle time for minutes: then the driver, when it waits, takes another process in its place.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,17 @@ from energytune.tracking.champion import RegisteredModel
 from energytune.tracking.drain import n_unsent, remember_uri
 from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.patience import Patience
+from energytune.tracking.sender_child import kill, start_sender, tell, waits_for_idle_time
 from energytune.tracking.store import artifact_root as default_artifact_root
 
 __all__ = ["Sender"]
 
-_BOOT = (
-    "import sys; sys.path[:] = sys.argv[1:]; "
-    "from energytune.tracking.sender_process import main; main()"
-)
-"""With the modules that this process would find, wherever it has them from."""
 _N_RESTARTS = 2
 """Times that a process that was killed is started again."""
+_IDLE_S = 3.0
+"""Seconds after which a process that still does something in idle time is replaced."""
+_KILLED_S = 10.0
+"""Seconds for a process without idle time to die of a signal: even that takes some."""
 _EXIT_S = 1.0
 """A process with nothing left to do ends in a few hundredths of a second."""
 
@@ -72,6 +71,7 @@ class Sender:
             "uri": uri,
             "artifact_root": None if root is None else str(root),
             "interval_s": interval_s,
+            "in_idle_time": True,
         }
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -98,7 +98,7 @@ class Sender:
         except OSError as failure:
             self.problem = str(failure)
         try:
-            self._process = self._spawn()
+            self._process = start_sender(self._settings)
         except (OSError, ValueError) as failure:
             self.problem = f"the process that sends to MLflow could not be started ({failure})"
         else:
@@ -179,18 +179,6 @@ class Sender:
 
     # the process
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT, *(str(path) for path in sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            process_group=0,  # Ctrl-C in the terminal is for the driver
-        )
-        _write(process, self._settings)
-        return process
-
     def _listen(self) -> None:
         """Hears what the process says, and starts it again if it was killed."""
         process, n_starts = self._process, 1
@@ -214,7 +202,7 @@ class Sender:
 
     def _restart(self) -> subprocess.Popen[bytes] | None:
         try:
-            return self._spawn()
+            return start_sender(self._settings)
         except (OSError, ValueError):
             return None
 
@@ -243,7 +231,7 @@ class Sender:
             if order["do"] != "send":
                 self._answer = answer
             try:
-                _write(process, {**order, "number": answer.number})
+                tell(process, {**order, "number": answer.number})
             except (OSError, ValueError):  # it has ended; the listener says so
                 self._answer = None
                 return None
@@ -257,13 +245,28 @@ class Sender:
         if patience.is_over:
             self.problem = self.problem or f"MLflow at {redact(self._uri)} does not answer"
             return None
+        give_up_at = time.monotonic() + timeout_s
         answer = self._order(order)
         if answer is None:
             return None
-        if not patience.wait(answer, timeout_s):
+        if timeout_s > _IDLE_S and not patience.wait(answer, _IDLE_S) and not patience.is_over:
+            answer = self._replaced(answer, order)
+            if answer is None:
+                return None
+        if not patience.wait(answer, max(0.0, give_up_at - time.monotonic())):
             why = "does not answer" if patience.is_over else f"is not done within {timeout_s:g} s"
             self.problem = self.problem or f"MLflow at {redact(self._uri)} {why}"
         return answer.told
+
+    def _replaced(self, answer: _Answer, order: dict[str, Any]) -> _Answer | None:
+        """Returns the answer to come, of another process if this one waits for idle time."""
+        process = self._process
+        if process is None or not waits_for_idle_time(process.pid):
+            return answer
+        self._settings["in_idle_time"] = False
+        kill(process)
+        answer.join(_KILLED_S)  # until the listener has started another one
+        return self._order(order)
 
 
 class _Answer:
@@ -283,9 +286,3 @@ class _Answer:
 
     def join(self, timeout_s: float) -> None:
         self._is_there.wait(timeout_s)
-
-
-def _write(process: subprocess.Popen[bytes], told: dict[str, Any]) -> None:
-    if process.stdin is not None:
-        process.stdin.write(json.dumps(told).encode() + b"\n")
-        process.stdin.flush()

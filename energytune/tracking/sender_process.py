@@ -5,8 +5,10 @@ how it goes on its standard output, JSON lines too. It ends when its input does.
 
 What it does by itself it does with the processor's idle time: Ray's workers have a low priority
 (nice 15), and even the lowest one of that kind would take a third of a core from them. What the
-driver asks for, and waits for, is done at the usual priority; so is, where that is allowed, what is
-under way when it asks.
+driver asks for, and waits for, is done at the usual priority. On a machine that others keep busy
+there is no idle time, and by default only root may take back what has been given to it; so the
+driver replaces a process that does not come to its orders (:mod:`energytune.tracking.sender`).
+Without a driver it replaces itself.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -35,10 +38,12 @@ __all__ = ["SenderProcess", "main"]
 _MAX_PAUSE_S = 60.0
 _LAST_S = 120
 """Seconds in which all is done after the driver has gone, or left undone."""
+_LAST_IDLE_S = 3.0
+"""The same for what is done in idle time; then the process begins again without."""
+_LOOK_S = 0.5
+"""Between two looks whether the driver is still there."""
 _MAX_LOAD = 2.0
 """Processes a core above which nothing is left to idle time: there is none."""
-_LOOK_S = 0.1
-"""Between two looks whether the driver waits for what is done in idle time."""
 _WAIT_S = 1.0
 """For the sender of a driver that was killed a moment ago, if it still sends."""
 
@@ -54,12 +59,15 @@ class SenderProcess:
     """Sends one journal, now and then and when it is told to.
 
     Args:
-        settings: ``journal``, ``uri``, ``artifact_root`` and ``interval_s``, as of ``Sender``.
+        settings: ``journal``, ``uri``, ``artifact_root`` and ``interval_s``, as of ``Sender``;
+            ``in_idle_time``, whether what is not asked for is done in idle time.
         said: File descriptor for what is said.
+        driver: Its process; when that is gone no more orders come, whoever still holds the pipe.
     """
 
-    def __init__(self, settings: dict[str, Any], said: int) -> None:
-        self._uri, self._said = str(settings["uri"]), said
+    def __init__(self, settings: dict[str, Any], said: int, driver: int) -> None:
+        self._settings, self._said, self._driver = settings, said, driver
+        self._uri = str(settings["uri"])
         self._interval_s = float(settings["interval_s"])
         root = settings["artifact_root"]
         journal = TrackingJournal(settings["journal"])
@@ -68,35 +76,62 @@ class SenderProcess:
         self._problem: str | None = None
         self._is_warm = False
 
-    def run(self, lines: queue.Queue[_Line], driver: int) -> None:
+    def run(self, lines: queue.Queue[_Line]) -> None:
         """Sends until there are no more orders, and then what is left.
 
         Args:
             lines: From the driver.
-            driver: Its process; when that is gone no more orders come, whoever still holds the
-                pipe.
         """
-
-        def is_wanted() -> bool:
-            return not lines.empty()
-
         began_s, pause_s = 0.0, 0.0
-        while os.getppid() == driver:
+        while os.getppid() == self._driver:
             try:
                 order = lines.get(timeout=max(0.0, began_s + pause_s - time.monotonic())).order
             except queue.Empty:
                 began_s = time.monotonic()
-                is_sent = _in_idle_time(self._round, is_wanted)
+                is_sent = self._in_idle_time(self._round, lines)
                 pause_s = self._interval_s if is_sent else min(2 * pause_s or 1.0, _MAX_PAUSE_S)
                 self._say({})
                 if is_sent and not self._is_warm:
-                    _in_idle_time(self._warm_up, is_wanted)
+                    self._in_idle_time(self._warm_up, lines)
                 continue
             if order is None:
                 break
             self._obey(order)
         signal.alarm(_LAST_S)
         self._round()
+
+    def _in_idle_time(self, work: Callable[[], bool], lines: queue.Queue[_Line]) -> bool:
+        """Returns what ``work`` does, which gets idle time only, if there is some.
+
+        In a thread of its own, because this one could not go back to the usual priority. Once the
+        driver has gone, nobody replaces a process that waits for idle time but itself.
+        """
+        if not (self._settings["in_idle_time"] and _has_idle_time()):
+            return work()
+        results: list[bool] = []
+
+        def run() -> None:
+            with suppress(OSError):
+                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread
+            results.append(work())
+
+        thread = threading.Thread(target=run, name="energytune-round")
+        thread.start()
+        while thread.is_alive() and os.getppid() == self._driver and not _is_last(lines):
+            thread.join(_LOOK_S)
+        thread.join(_LAST_IDLE_S)
+        if thread.is_alive():
+            self._begin_again()
+        return bool(results and results[0])
+
+    def _begin_again(self) -> None:
+        """Becomes a process at the usual priority, without a driver: it sends what is left."""
+        reading, writing = os.pipe()
+        settings = json.dumps({**self._settings, "in_idle_time": False})
+        os.write(writing, settings.encode() + b"\n")
+        os.close(writing)
+        os.dup2(reading, 0)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
     def _obey(self, order: dict[str, Any]) -> None:
         told: dict[str, Any] = {}
@@ -156,33 +191,14 @@ class SenderProcess:
             os.write(self._said, line.encode() + b"\n")
 
 
-def _in_idle_time(work: Callable[[], bool], is_wanted: Callable[[], bool]) -> bool:
-    """Returns what ``work`` does, which gets idle time only, if the machine has some.
+def _is_last(lines: queue.Queue[_Line]) -> bool:
+    """Returns whether the driver has said all it had to say."""
+    with lines.mutex:
+        return bool(lines.queue) and lines.queue[-1].order is None
 
-    In a thread of its own, because by default only root may go back to the usual priority. Where
-    that is allowed it goes back once ``is_wanted`` is true: on a machine that others keep busy the
-    driver would wait for long.
-    """
-    results: list[bool] = []
-    is_placed = threading.Event()
 
-    def run() -> None:
-        if os.getloadavg()[0] <= _MAX_LOAD * (os.cpu_count() or 1) and hasattr(os, "SCHED_IDLE"):
-            with suppress(OSError):
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread
-        is_placed.set()
-        results.append(work())
-
-    thread = threading.Thread(target=run, name="energytune-round")
-    thread.start()
-    is_placed.wait()
-    while thread.is_alive() and not is_wanted():
-        thread.join(_LOOK_S)
-    if thread.is_alive() and thread.native_id is not None and hasattr(os, "SCHED_OTHER"):
-        with suppress(OSError):  # not allowed
-            os.sched_setscheduler(thread.native_id, os.SCHED_OTHER, os.sched_param(0))
-    thread.join()
-    return bool(results and results[0])
+def _has_idle_time() -> bool:
+    return hasattr(os, "SCHED_IDLE") and os.getloadavg()[0] <= _MAX_LOAD * (os.cpu_count() or 1)
 
 
 def main() -> None:
@@ -204,5 +220,5 @@ def main() -> None:
         lines.put(_Line(None))
 
     threading.Thread(target=read, name="energytune-orders", daemon=True).start()
-    SenderProcess(parse_json(settings), said).run(lines, driver)
+    SenderProcess(parse_json(settings), said, driver).run(lines)
     os._exit(0)  # nothing is open any more; taking MLflow apart would take longer than all this

@@ -122,7 +122,9 @@ def _template() -> Path:
         return template
     with locked(folder / ".lock"):
         if not template.exists():
-            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            for left in folder.glob("tmp*"):  # by one that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix="tmp", dir=folder) as scratch:
                 fresh = Path(scratch) / "fresh.db"
                 environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
                 # a process of its own: no open connection and no log line stays behind

@@ -55,6 +55,7 @@ def run_until_it_ends(home: Path, moments: list[str]) -> int:
     for n_starts in range(1, 12):
         search = start(home, moments)
         said, _ = search.communicate(timeout=600)
+        home.with_name(f"{home.name}-said.txt").write_text(said)
         if search.returncode == 0:
             return n_starts
         assert search.returncode == -signal.SIGKILL, said[-3000:]
@@ -73,7 +74,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def check(home: Path, whole: dict[str, Any]) -> None:
     left = what_is_left(home)
-    assert left["wrong"] == []
+    assert left["wrong"] == [], home.with_name(f"{home.name}-said.txt").read_text()[-3000:]
     assert left["trials"] == whole["trials"]
     assert left["runs"] == whole["runs"]
     assert left["winner"] == whole["winner"]

@@ -108,3 +108,16 @@ def test_a_time_limit_holds_also_for_a_server_that_answers(clock: Clock, server:
     assert not patience.wait(Work(clock, 300.0), 30.0)
     assert 130.0 <= clock.now_s < 130.5
     assert not patience.is_over
+
+
+def test_a_machine_that_stalls_is_not_taken_for_a_silent_server(clock: Clock, server: Any) -> None:
+    class Stalled(Work):
+        def join(self, timeout_s: float) -> None:
+            super().join(max(timeout_s, 7.0))
+
+    server(lambda _: True)
+    patience = Patience(URI, 1.5)
+    assert patience.wait(Stalled(clock, 60.0))
+    assert patience.spent_s == 0.0
+    server(lambda _: False, takes_s=0.0)
+    assert not patience.wait(Stalled(clock, 60.0))

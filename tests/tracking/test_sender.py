@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,8 +26,11 @@ from energytune.tracking import (
     default_uri,
     journal_path,
     note_winner,
+    sender_child,
     sync,
 )
+from energytune.tracking.sender_child import waits_for_idle_time
+from energytune.tracking.store import locked
 from energytune.trial import TrialRecord
 from tests.postgres import free_port
 from tests.tracking.test_replay import picture
@@ -69,10 +73,10 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def start_driver(folder: Path) -> tuple[subprocess.Popen[str], int]:
+def start_driver(folder: Path, code: str = DRIVER) -> tuple[subprocess.Popen[str], int]:
     """Starts a driver as a shell would; returns it and the process that sends for it."""
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(folder)],
+        [sys.executable, "-c", code, str(folder)],
         stdout=subprocess.PIPE,
         text=True,
         process_group=0,
@@ -144,6 +148,58 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(
     held = picture(uri)
     assert set(held) == {"s1", "s1.t000", "s1.t001", "s1.t002"}
     assert held["s1"]["info"][1] == "FINISHED"
+
+
+NO_LOAD = "import os; os.getloadavg = lambda: (0.0, 0.0, 0.0); "
+"""Before what a process runs: the machine has idle time, it says."""
+
+
+def store_lock(folder: Path) -> Path:
+    """Whoever makes a store waits for this file: a process stays where it is, as without time."""
+    return folder / ".mlflow.db.lock"
+
+
+@pytest.mark.integration
+def test_a_driver_that_waits_takes_another_process_for_one_without_idle_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender_child, "_BOOT", NO_LOAD + sender_child._BOOT)
+    journal, uri = TrackingJournal(journal_path(tmp_path)), default_uri(tmp_path)
+    observer = TrackingObserver(journal, "s1", "digits", "digits-mlp", {})
+    sender = Sender(journal, uri)
+    n_left: list[int] = []
+    with locked(store_lock(tmp_path)):
+        starved = sender.start().pid
+        assert starved is not None
+        wait_until(lambda: waits_for_idle_time(starved))
+        observer.finish()
+        waiting = threading.Thread(target=lambda: n_left.append(sender.drain(PATIENCE_S)))
+        waiting.start()
+        wait_until(lambda: sender.pid not in (starved, None))
+        assert is_gone(starved)
+    waiting.join()
+    assert n_left == [0]
+    assert sender.problem is None
+    assert sender.pid is not None
+    assert not waits_for_idle_time(sender.pid)
+    assert picture(uri)["s1"]["info"][1] == "FINISHED"
+    sender.close()
+
+
+@pytest.mark.integration
+def test_without_a_driver_one_without_idle_time_begins_again_and_sends(tmp_path: Path) -> None:
+    patched = f"import energytune.tracking.sender_child as c; c._BOOT = {NO_LOAD!r} + c._BOOT\n"
+    with locked(store_lock(tmp_path)):
+        driver, pid = start_driver(tmp_path, patched + DRIVER)
+        wait_until(lambda: waits_for_idle_time(pid))
+        (tmp_path / "go").touch()
+        assert driver.wait(PATIENCE_S) == -signal.SIGKILL
+        wait_until(lambda: not waits_for_idle_time(pid))
+        assert not is_gone(pid), "the same process, which has begun again"
+    wait_until(lambda: is_gone(pid))
+    assert sent_to(tmp_path) == journal_path(tmp_path).stat().st_size
+    (parent,) = picture(default_uri(tmp_path)).values()
+    assert parent["info"][1] == "FINISHED"
 
 
 @pytest.mark.integration

@@ -1,83 +1,122 @@
-"""What is done in idle time is done at the usual priority once somebody waits for it."""
+"""What is not asked for is done in idle time, and what waits for that in vain begins again."""
 
 from __future__ import annotations
 
 import os
+import queue
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from energytune.tracking import sender_process
+from energytune.tracking.sender_process import SenderProcess, _Line
+
+LAST = _Line(None)
 
 
 def _policy() -> int:
     return os.sched_getscheduler(threading.get_native_id())
 
 
-def _policy_after_idle() -> int:
-    """What the usual priority is for whoever had idle time: only root may go back."""
+@pytest.fixture
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SenderProcess]:
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+    settings = {
+        "journal": str(tmp_path / "tracking.jsonl"),
+        "uri": f"sqlite:///{tmp_path}/mlflow.db",
+        "artifact_root": None,
+        "interval_s": 1.0,
+        "in_idle_time": True,
+    }
+    with open(os.devnull, "wb") as said:
+        yield SenderProcess(settings, said.fileno(), os.getppid())
+
+
+@pytest.fixture
+def lines() -> queue.Queue[_Line]:
+    return queue.Queue()
+
+
+def policy_of_work(process: SenderProcess, lines: queue.Queue[_Line]) -> int:
     seen: list[int] = []
 
-    def there_and_back() -> None:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        with suppress(PermissionError):
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    def work() -> bool:
         seen.append(_policy())
+        return True
 
-    thread = threading.Thread(target=there_and_back)
-    thread.start()
-    thread.join()
+    assert process._in_idle_time(work, lines)
     return seen[0]
 
 
-def test_work_is_done_in_idle_time_while_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
-    seen: list[int] = []
-
-    def work() -> bool:
-        seen.append(_policy())
-        return True
-
-    assert sender_process._in_idle_time(work, lambda: False)
-    assert seen == [os.SCHED_IDLE]
+def test_work_that_nobody_asked_for_has_idle_time_only(
+    process: SenderProcess, lines: queue.Queue[_Line]
+) -> None:
+    assert policy_of_work(process, lines) == os.SCHED_IDLE
     assert _policy() == os.SCHED_OTHER
+    lines.put(_Line({"do": "send"}))
+    lines.put(LAST)
+    assert policy_of_work(process, lines) == os.SCHED_IDLE, "what ends in time is not cut off"
+
+
+def test_failed_work_is_told(process: SenderProcess, lines: queue.Queue[_Line]) -> None:
+    assert not process._in_idle_time(lambda: False, lines)
 
 
 def test_a_machine_without_idle_time_gives_it_the_usual_priority(
-    monkeypatch: pytest.MonkeyPatch,
+    process: SenderProcess, lines: queue.Queue[_Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
-    seen: list[int] = []
-    assert not sender_process._in_idle_time(lambda: bool(seen.append(_policy())), lambda: False)
-    assert seen == [os.SCHED_OTHER]
+    assert policy_of_work(process, lines) == os.SCHED_OTHER
 
 
-def test_work_that_the_driver_waits_for_goes_on_at_the_usual_priority(
+def test_one_that_was_put_in_place_of_another_asks_for_no_idle_time(
+    process: SenderProcess, lines: queue.Queue[_Line]
+) -> None:
+    process._settings["in_idle_time"] = False
+    assert policy_of_work(process, lines) == os.SCHED_OTHER
+
+
+@pytest.mark.parametrize("why", ["no more orders", "another parent"])
+def test_work_that_gets_no_time_begins_again_once_the_driver_has_gone(
+    process: SenderProcess,
+    lines: queue.Queue[_Line],
+    why: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
-    asked, lifted = threading.Event(), threading.Event()
-    place, before = os.sched_setscheduler, []
+    monkeypatch.setattr(sender_process, "_LOOK_S", 0.01)
+    monkeypatch.setattr(sender_process, "_LAST_IDLE_S", 0.01)
+    starved, has_begun_again = threading.Event(), threading.Event()
 
-    def placed(thread: int, policy: int, of: os.sched_param) -> None:
-        try:
-            place(thread, policy, of)
-        finally:
-            if policy == os.SCHED_OTHER:
-                lifted.set()
+    def begin_again(self: SenderProcess) -> None:
+        assert starved.is_set(), "it had a driver"
+        has_begun_again.set()
 
-    monkeypatch.setattr(os, "sched_setscheduler", placed)
-    after: list[int] = []
+    monkeypatch.setattr(SenderProcess, "_begin_again", begin_again)
+
+    def go_away() -> None:
+        starved.set()
+        if why == "no more orders":
+            lines.put(LAST)
+        else:
+            process._driver = -1
 
     def work() -> bool:
-        before.append(_policy())
-        asked.set()
-        assert lifted.wait(60)
-        after.append(_policy())
-        return True
+        threading.Timer(0.2, go_away).start()
+        return has_begun_again.wait(60)
 
-    assert sender_process._in_idle_time(work, asked.is_set)
-    assert before == [os.SCHED_IDLE]
-    monkeypatch.undo()
-    assert after == [_policy_after_idle()]
+    lines.put(_Line({"do": "drain"}))
+    assert not process._in_idle_time(work, lines)
+    assert has_begun_again.is_set()
+
+
+def test_a_round_says_what_went_wrong(
+    process: SenderProcess, lines: queue.Queue[_Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(process, "_drain", fails)
+    assert not process._in_idle_time(process._round, lines)
+    assert process._problem == "no space left"
