@@ -28,6 +28,7 @@ from energytune.trial.bench import Bench
 __all__ = ["TrackedSearch"]
 
 _STOP_TIMEOUT_S = 60.0
+"""For a machine that others keep busy; a server that does not answer is given up long before."""
 
 
 class TrackedSearch:

@@ -60,7 +60,9 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def waits_for_idle_time(pid: int) -> bool:
     """Returns whether a thread of the process has nothing but the processor's idle time."""
     idle = getattr(os, "SCHED_IDLE", None)
-    try:
-        return any(os.sched_getscheduler(int(t)) == idle for t in os.listdir(f"/proc/{pid}/task"))
-    except OSError:  # there is no such process, thread or file system
-        return False
+    with suppress(OSError):  # there is no such process, or no such file system
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):  # it has ended
+                if os.sched_getscheduler(int(thread)) == idle:
+                    return True
+    return False
