@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,3 +64,23 @@ def test_the_default_store_is_made_once_private_and_absolute(tmp_path: Path) -> 
     prepare_sqlite(path)  # one that is there stays as it is
     with closing(sqlite3.connect(path)) as store:
         assert store.execute("SELECT count(*) FROM mine").fetchone() == (0,)
+
+
+def test_what_a_killed_migration_has_left_is_cleared_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def migrate(command: list[str], **_: Any) -> None:
+        path = sqlite_path(command[-1])
+        assert path is not None
+        with closing(sqlite3.connect(path)) as store, store:
+            store.execute("CREATE TABLE experiments (artifact_location)")
+
+    monkeypatch.setenv("ENERGYTUNE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(subprocess, "run", migrate)
+    left = tmp_path / "cache" / "mlflow" / "tmp1234"
+    left.mkdir(parents=True)
+    (left / "fresh.db").write_bytes(b"torn")
+    prepare_sqlite(tmp_path / "run" / "mlflow.db")
+    assert (tmp_path / "run" / "mlflow.db").stat().st_size
+    (lock, template) = sorted(path.name for path in left.parent.iterdir())
+    assert (lock, template[:6]) == (".lock", "store-")
