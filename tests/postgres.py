@@ -89,7 +89,7 @@ class PostgresServer:
                 **self._owner,  # type: ignore[call-overload]
             )
         ready = [self._binaries / "pg_isready", "--host=127.0.0.1", f"--port={self.port}", "-q"]
-        for _ in range(300):
+        for _ in range(2400):
             if subprocess.run(ready, check=False, cwd="/").returncode == 0:
                 return
             if self._process.poll() is not None:
@@ -105,14 +105,14 @@ class PostgresServer:
             return
         # SIGQUIT is "immediate shutdown"; after SIGKILL its sessions would live on for a while
         self._process.send_signal(3)
-        self._process.wait(30)
+        self._process.wait(240)
         self._process = None
 
     def stop(self) -> None:
         """Ends the server."""
         if self._process is not None:
             self._process.send_signal(2)  # SIGINT: "fast", sessions are told
-            self._process.wait(30)
+            self._process.wait(240)
             self._process = None
 
     def database(self, name: str | None = None) -> str:

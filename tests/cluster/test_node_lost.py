@@ -38,7 +38,7 @@ def test_jobs_of_a_lost_node_go_on_elsewhere_and_are_told_once(tmp_path: Path) -
             [sys.executable, str(HERE / "lost_node.py"), temp_dir, str(folder)],
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=900,
             env=environment,
             check=False,
         )

@@ -55,7 +55,7 @@ def address_of_two_nodes(locked_environment: dict[str, str]) -> Iterator[str]:
         assert host.stdout is not None
         yield host.stdout.readline().strip()
     finally:
-        host.communicate(timeout=120)
+        host.communicate(timeout=300)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -65,7 +65,7 @@ def search(folder: Path, address: str, environment: dict[str, str]) -> dict[str,
         [sys.executable, str(HERE / "quiet_search.py"), str(folder), address],
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=900,
         env=environment,
     )
     assert (ran.stdout, ran.stderr) == ("", "")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 import pytest
 import ray
 from cluster_fakes import PROBED, RecordingSource, epoch, job_factory
 
 from energytune.cluster import RayCluster, run_jobs
 from energytune.trial import Event, Finished, run_inline
+from tests.processes import commands, running_below
 
 pytestmark = pytest.mark.integration
 
@@ -108,7 +109,7 @@ def test_what_the_source_raises_reaches_the_caller(
 
 
 def test_a_ray_of_our_own_has_no_services_that_nobody_asks_for(cluster_of_two: RayCluster) -> None:
-    lines = [" ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)]
+    lines = commands(running_below(os.getpid()))
     assert [line for line in lines if "raylet" in line]
     services = ("dashboard/dashboard.py", "autoscaler/_private/monitor.py", "log_monitor.py")
     assert [line for line in lines if any(service in line for service in services)] == []

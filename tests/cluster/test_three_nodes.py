@@ -68,7 +68,7 @@ class ThreeNodes:
             [sys.executable, "-m", "energytune.cli.main", *words, "--ray-address", address],
             capture_output=True,
             text=True,
-            timeout=500,
+            timeout=900,
             env=self.environment,
             cwd=self.folder,
         )
@@ -106,7 +106,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeNodes]:
             yield three
         finally:
             for process in reversed(three.processes):
-                process.communicate(timeout=120)
+                process.communicate(timeout=300)
             shutil.rmtree(sockets, ignore_errors=True)
 
 
@@ -188,7 +188,7 @@ def test_a_submitted_search_carries_the_package_and_its_exit_code_comes_back(
     request = urllib.request.Request(
         f"{cluster.dashboard}/api/jobs/", headers={"Authorization": f"Bearer {token}"}
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=240) as answer:
         jobs = [job for job in json.load(answer) if job["type"] == "SUBMISSION"]
     assert sorted(job["status"] for job in jobs) == ["FAILED", "SUCCEEDED"]
     for job in jobs:

@@ -90,7 +90,7 @@ def test_digits_load_no_vision_library_and_no_sklearn_once_cached():
         "print(sorted({'sklearn', 'torchvision', 'timm', 'PIL', 'scipy'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout.strip() == "[]"
 
@@ -114,7 +114,7 @@ def test_looking_for_image_datasets_loads_no_heavy_library(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=300,
         cwd=tmp_path,
         env={**os.environ, "ENERGYTUNE_DATA": str(tmp_path)},
     )

@@ -175,7 +175,7 @@ def _serve(block: Block, words: str, environment: dict[str, str]) -> None:
     finally:
         server.send_signal(signal.SIGINT)
         try:
-            output = server.communicate(timeout=60)[0]
+            output = server.communicate(timeout=240)[0]
         except subprocess.TimeoutExpired:
             os.killpg(server.pid, signal.SIGKILL)
             output = server.communicate()[0]

@@ -64,7 +64,7 @@ def answers(address: str) -> bool:
 
 
 def fetch(address: str) -> Any:
-    with urllib.request.urlopen(address, timeout=60) as answer:
+    with urllib.request.urlopen(address, timeout=240) as answer:
         return json.load(answer)
 
 

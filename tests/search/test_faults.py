@@ -54,7 +54,7 @@ def run_until_it_ends(home: Path, moments: list[str]) -> int:
     """Starts the search again whenever it was killed; returns the number of starts."""
     for n_starts in range(1, 12):
         search = start(home, moments)
-        said, _ = search.communicate(timeout=600)
+        said, _ = search.communicate(timeout=900)
         home.with_name(f"{home.name}-said.txt").write_text(said)
         if search.returncode == 0:
             return n_starts
@@ -143,7 +143,7 @@ def test_a_search_whose_head_node_is_lost_ends_and_goes_on_elsewhere(
         time.sleep(0.05)
     assert search.poll() is None, search.communicate()[0][-3000:]
     lose(node)
-    search.communicate(timeout=300)
+    search.communicate(timeout=900)
     assert search.returncode != 0
     assert run_until_it_ends(home, []) == 1
     check(home, whole)

@@ -6,8 +6,9 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from energytune.config import SearchConfig
 from energytune.errors import OutputError
 from energytune.search.result import TuneResult
 from energytune.search.run import run_search
-from energytune.trial import Event, Job, TrialRecord
+from energytune.trial import Event as TrialEvent
+from energytune.trial import Job, TrialRecord
 from tests.not_run import not_run
 
 pytestmark = pytest.mark.integration
@@ -34,7 +36,7 @@ class At:
 
     def job_started(self, job: Job) -> None: ...
 
-    def job_progress(self, job: Job, events: Sequence[Event]) -> None: ...
+    def job_progress(self, job: Job, events: Sequence[TrialEvent]) -> None: ...
 
     def job_ended(self, record: TrialRecord) -> None:
         if record.job.number == self.number and record.job.is_trial:
@@ -76,34 +78,58 @@ def test_a_disk_that_cannot_be_written_stops_the_search_and_loses_nothing(
 ) -> None:
     disk: Path = request.getfixturevalue("small_disk") if trouble == "full" else tmp_path
     out = disk / "run"
-
-    def begin() -> None:
-        if trouble == "read-only":
-            immutable(out, "+i")
-            return
-        with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as file:
-            while file.write(b"x" * 4096):
-                pass
-
     config = make_config(**SEARCH, out=out)
-    try:
+    with ExitStack() as until_it_stops:
+
+        def begin() -> None:
+            until_it_stops.enter_context(full(disk) if trouble == "full" else immutable(out))
+
         with pytest.raises(OutputError, match=r"can't be written: .*go on|continues the search"):
             run_search(config, observers=[At(2, begin)])
-    finally:
-        if trouble == "read-only":
-            immutable(out, "-i")
-        else:
-            (disk / "ballast").unlink()
     assert outcome(run_search(config)) == outcome(undisturbed)
     lines = (out / "records.jsonl").read_text().splitlines()
     assert len(lines) == len(set(lines))
 
 
-def immutable(folder: Path, how: str) -> None:
-    """Makes a folder and all in it read-only even for root, or writable again."""
-    command = ["chattr", "-R", how, str(folder)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """Leaves no room on a disk, and takes at once what a deleted file leaves."""
+    ballast, is_over = disk / "ballast", Event()
+
+    def fill() -> None:
+        with suppress(OSError), ballast.open("ab", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+
+    def stay_full() -> None:
+        while not is_over.wait(0.001):
+            fill()
+
+    fill()
+    filler = Thread(target=stay_full)
+    filler.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        filler.join()
+        ballast.unlink()
+
+
+@contextmanager
+def immutable(folder: Path) -> Iterator[None]:
+    """Makes a folder and all in it read-only even for root."""
+
+    def change(how: str) -> bool:
+        command = ["chattr", "-R", how, str(folder)]
+        return not subprocess.run(command, capture_output=True, check=False).returncode
+
+    if not change("+i"):
         not_run("right to make files immutable", "run the tests as root, on ext4")
+    try:
+        yield
+    finally:
+        change("-i")
 
 
 def test_a_clock_that_jumps_back_changes_nothing(

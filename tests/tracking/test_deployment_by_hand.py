@@ -67,7 +67,7 @@ class Deployment:
             )
         request = urllib.request.Request(f"{self.url}{path}", data=data, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=240) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as refusal:
             return refusal.code

@@ -108,7 +108,7 @@ def test_nobody_waits_for_the_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
     def slow(_: int) -> None:
         callers.add(threading.get_ident())
-        may_go_on.wait(60)
+        may_go_on.wait(240)
 
     monkeypatch.setattr("os.fsync", slow)
     journal = TrackingJournal(tmp_path / "j")

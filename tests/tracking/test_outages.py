@@ -217,7 +217,7 @@ def check_the_store(run: Path, result: TuneResult, store: str) -> None:
     assert picture(store) == held
 
     both = [sync_elsewhere(run), sync_elsewhere(run)]
-    told = [process.communicate(timeout=300) for process in both]
+    told = [process.communicate(timeout=900) for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     assert picture(store) == held
 

@@ -33,6 +33,7 @@ from energytune.tracking.sender_child import waits_for_idle_time
 from energytune.tracking.store import locked
 from energytune.trial import TrialRecord
 from tests.postgres import free_port
+from tests.processes import is_gone
 from tests.tracking.test_replay import picture
 
 Make = Callable[..., TrialRecord]
@@ -64,13 +65,6 @@ def wait_until(condition: Callable[[], Any]) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "it does not come"
         time.sleep(0.02)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
 
 
 def start_driver(folder: Path, code: str = DRIVER) -> tuple[subprocess.Popen[str], int]:

@@ -104,7 +104,7 @@ def test_work_that_gets_no_time_begins_again_once_the_driver_has_gone(
 
     def work() -> bool:
         threading.Timer(0.2, go_away).start()
-        return has_begun_again.wait(60)
+        return has_begun_again.wait(240)
 
     lines.put(_Line({"do": "drain"}))
     assert not process._in_idle_time(work, lines)

@@ -91,7 +91,7 @@ def _post(port: int, body: Any, kind: str) -> tuple[int, Any]:
         f"http://127.0.0.1:{port}/invocations", data, {"Content-Type": kind}
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=240) as answer:
             return answer.status, json.loads(answer.read())["predictions"]
     except urllib.error.HTTPError as failure:
         return failure.code, failure.read().decode()

@@ -11,6 +11,8 @@ from typing import Self
 
 import psutil
 
+from tests.processes import running_below
+
 __all__ = ["UiProcess"]
 
 _MAIN = "from energytune.cli.main import main; main()"
@@ -51,12 +53,11 @@ class UiProcess:
 
     def rest(self) -> str:
         """Waits for its end and returns what it prints until then."""
-        return self.process.communicate(timeout=120)[0]
+        return self.process.communicate(timeout=300)[0]
 
     def children(self) -> list[psutil.Process]:
         """Returns all processes below it that run; the browser that it has opened may be over."""
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+        return running_below(self.process.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -68,4 +69,4 @@ class UiProcess:
         trace: TracebackType | None,
     ) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=120)
+        self.process.communicate(timeout=300)

@@ -195,7 +195,7 @@ class SlowWriter(Writer):
 
     def __call__(self, folder):
         self.begun.set()
-        self.go_on.wait(30)
+        self.go_on.wait(240)
         return super().__call__(folder)
 
 
@@ -203,15 +203,15 @@ def test_the_others_wait_and_read(root, writer) -> None:
     slow, waiting, results = SlowWriter(), threading.Event(), []
     builder = threading.Thread(target=lambda: results.append(get(FeatureStore(root), slow)))
     builder.start()
-    slow.begun.wait(30)
+    slow.begun.wait(240)
     reader = threading.Thread(
         target=lambda: results.append(get(FeatureStore(root), writer, on_wait=waiting.set))
     )
     reader.start()
-    assert waiting.wait(30)
+    assert waiting.wait(240)
     slow.go_on.set()
-    builder.join(30)
-    reader.join(30)
+    builder.join(240)
+    reader.join(240)
     assert (slow.n_calls, writer.n_calls) == (1, 0)
     assert results[0] == results[1]
 

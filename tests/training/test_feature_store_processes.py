@@ -47,7 +47,7 @@ def test_of_several_that_start_at_once_one_computes(start, tmp_path) -> None:
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=60)[0].split() for process in processes]
+    told = [process.communicate(timeout=300)[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0] * 4
     assert sum(lines.count("computes") for lines in told) == 1
     assert [lines[-1] for lines in told] == [SUM] * 4
@@ -66,7 +66,7 @@ def test_the_next_takes_over_from_a_killed_builder(start, tmp_path) -> None:
     assert waiter.stdout.readline() == "waits\n"
     builder.kill()
     builder.wait()  # else its number is still taken
-    assert waiter.communicate(timeout=60)[0].split() == ["computes", SUM]
+    assert waiter.communicate(timeout=300)[0].split() == ["computes", SUM]
     assert [path.name for path in root.iterdir()] == [KEY]
     stored = FeatureStore(root).find(KEY, 1, 6)
     assert stored is not None

@@ -24,7 +24,7 @@ def test_threads_are_put_back_also_after_a_failure() -> None:
 
 
 def test_workers_do_their_pieces_side_by_side_on_a_core_each() -> None:
-    meeting = threading.Barrier(2, timeout=30)
+    meeting = threading.Barrier(2, timeout=240)
     seen: list[int] = []
 
     def piece() -> None:
