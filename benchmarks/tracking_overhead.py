@@ -9,7 +9,7 @@ its turn.
 Beside the ratio of wall times stand the seconds that the driver spent inside tracking and waited
 for the last entries to be sent, and the CPU seconds of the driver's process with and without
 tracking. The process that sends has CPU seconds of its own; while a search runs it takes them
-from the machine's idle time. Registering the winner is no logging, and told apart.
+at a low priority. Registering the winner is no logging, and told apart.
 
     python benchmarks/tracking_overhead.py --pairs 10            # a quiet machine, 20 minutes
     python benchmarks/tracking_overhead.py --pairs 1 --trials 4 --out overhead.json

@@ -163,6 +163,7 @@ _SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a job without a GPU must not see one
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
 }
+_NICENESS = "RAY_worker_niceness"
 _TOKEN = secrets.token_hex(32)
 
 
@@ -172,8 +173,12 @@ def _private_settings(preload: tuple[str, ...]) -> dict[str, str]:
     Ray listens on all interfaces and runs what it is sent, so it turns a token on: the user's if
     there is one, else one of this process (Ray would write one into the home folder). The mode
     itself is Ray's to set; a mode of ours would come too late for what Ray has read on import.
+
+    Its workers have the priority that the search was started with. Ray would lower it (nice 15):
+    beside two other busy processes on two cores a search then took six to ten times as long.
     """
     settings = {"RAY_preload_python_modules": ",".join(("energytune.cluster.worker", *preload))}
+    settings[_NICENESS] = os.environ.get(_NICENESS, "0")
     users = any(name.startswith("RAY_AUTH_") for name in os.environ)
     if not users and not (Path.home() / ".ray" / "auth_token").exists():
         settings["RAY_AUTH_TOKEN"] = _TOKEN

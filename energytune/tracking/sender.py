@@ -1,9 +1,9 @@
 """Has the journal sent to MLflow by a process of its own while a search runs.
 
 The driver of a search never imports MLflow, which takes seconds of the CPU and holds Python's
-interpreter lock while it does: that is done in :mod:`energytune.tracking.sender_process`, in the
-processor's idle time. It takes about 250 MB of memory. On a machine that others keep busy there may
-be no idle time for minutes: then the driver, when it waits, takes another process in its place.
+interpreter lock while it does: that is done in :mod:`energytune.tracking.sender_process`, at a low
+priority. It takes about 250 MB of memory. On a machine that others keep busy it may come to nothing
+for minutes: then the driver, when it waits, takes another process in its place.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from energytune.tracking.champion import RegisteredModel
 from energytune.tracking.drain import n_unsent, remember_uri
 from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.patience import Patience
-from energytune.tracking.sender_child import kill, start_sender, tell, waits_for_idle_time
+from energytune.tracking.sender_child import kill, start_sender, tell, works_at_low_priority
 from energytune.tracking.store import artifact_root as default_artifact_root
 
 __all__ = ["Sender"]
 
 _N_RESTARTS = 2
 """Times that a process that was killed is started again."""
-_IDLE_S = 3.0
-"""Seconds after which a process that still does something in idle time is replaced."""
+_LOW_S = 3.0
+"""Seconds after which a process that still works at a low priority is replaced."""
 _KILLED_S = 10.0
-"""Seconds for a process without idle time to die of a signal: even that takes some."""
+"""Seconds for a process at a low priority to die of a signal: even that takes some."""
 _EXIT_S = 1.0
 """A process with nothing left to do ends in a few hundredths of a second."""
 
@@ -71,7 +71,7 @@ class Sender:
             "uri": uri,
             "artifact_root": None if root is None else str(root),
             "interval_s": interval_s,
-            "in_idle_time": True,
+            "at_low_priority": True,
         }
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -249,7 +249,7 @@ class Sender:
         answer = self._order(order)
         if answer is None:
             return None
-        if timeout_s > _IDLE_S and not patience.wait(answer, _IDLE_S) and not patience.is_over:
+        if timeout_s > _LOW_S and not patience.wait(answer, _LOW_S) and not patience.is_over:
             answer = self._replaced(answer, order)
             if answer is None:
                 return None
@@ -259,11 +259,11 @@ class Sender:
         return answer.told
 
     def _replaced(self, answer: _Answer, order: dict[str, Any]) -> _Answer | None:
-        """Returns the answer to come, of another process if this one waits for idle time."""
+        """Returns the answer to come, of another process if this one works at a low priority."""
         process = self._process
-        if process is None or not waits_for_idle_time(process.pid):
+        if process is None or not works_at_low_priority(process.pid):
             return answer
-        self._settings["in_idle_time"] = False
+        self._settings["at_low_priority"] = False
         kill(process)
         answer.join(_KILLED_S)  # until the listener has started another one
         return self._order(order)

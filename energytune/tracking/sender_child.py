@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["kill", "start_sender", "tell", "waits_for_idle_time"]
+__all__ = ["kill", "start_sender", "tell", "works_at_low_priority"]
 
 _BOOT = (
     "import sys; sys.path[:] = sys.argv[1:]; "
@@ -57,12 +57,12 @@ def kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def waits_for_idle_time(pid: int) -> bool:
-    """Returns whether a thread of the process has nothing but the processor's idle time."""
-    idle = getattr(os, "SCHED_IDLE", None)
+def works_at_low_priority(pid: int) -> bool:
+    """Returns whether a thread of the process has a lower priority than its first one."""
     with suppress(OSError):  # there is no such process, or no such file system
+        usual = os.getpriority(os.PRIO_PROCESS, pid)
         for thread in os.listdir(f"/proc/{pid}/task"):
             with suppress(OSError):  # it has ended
-                if os.sched_getscheduler(int(thread)) == idle:
+                if os.getpriority(os.PRIO_PROCESS, int(thread)) > usual:
                     return True
     return False

@@ -3,12 +3,11 @@
 It reads orders from its standard input, JSON lines, the first of which are its settings, and says
 how it goes on its standard output, JSON lines too. It ends when its input does.
 
-What it does by itself it does with the processor's idle time: Ray's workers have a low priority
-(nice 15), and even the lowest one of that kind would take a third of a core from them. What the
-driver asks for, and waits for, is done at the usual priority. On a machine that others keep busy
-there is no idle time, and by default only root may take back what has been given to it; so the
-driver replaces a process that does not come to its orders (:mod:`energytune.tracking.sender`).
-Without a driver it replaces itself.
+What it does by itself it does at a low priority: next to a worker it has a tenth of a core, enough
+to keep what is sent up with the search. What the driver asks for, and waits for, is done at the
+usual priority. On a machine that others keep busy that tenth may be little, and by default only
+root may give back what a low priority has taken; so the driver replaces a process that does not
+come to its orders (:mod:`energytune.tracking.sender`). Without a driver it replaces itself.
 """
 
 from __future__ import annotations
@@ -38,12 +37,14 @@ __all__ = ["SenderProcess", "main"]
 _MAX_PAUSE_S = 60.0
 _LAST_S = 120
 """Seconds in which all is done after the driver has gone, or left undone."""
-_LAST_IDLE_S = 3.0
-"""The same for what is done in idle time; then the process begins again without."""
+_LAST_LOW_S = 3.0
+"""The same for what is done at a low priority; then the process begins again without."""
 _LOOK_S = 0.5
 """Between two looks whether the driver is still there."""
+_NICENESS = 10
+"""Of a low priority, above that of the process: next to one of that, a tenth of a core."""
 _MAX_LOAD = 2.0
-"""Processes a core above which nothing is left to idle time: there is none."""
+"""Processes a core above which a low priority is left with too little."""
 _WAIT_S = 1.0
 """For the sender of a driver that was killed a moment ago, if it still sends."""
 
@@ -60,7 +61,7 @@ class SenderProcess:
 
     Args:
         settings: ``journal``, ``uri``, ``artifact_root`` and ``interval_s``, as of ``Sender``;
-            ``in_idle_time``, whether what is not asked for is done in idle time.
+            ``at_low_priority``, whether what is not asked for is done at one.
         said: File descriptor for what is said.
         driver: Its process; when that is gone no more orders come, whoever still holds the pipe.
     """
@@ -88,11 +89,11 @@ class SenderProcess:
                 order = lines.get(timeout=max(0.0, began_s + pause_s - time.monotonic())).order
             except queue.Empty:
                 began_s = time.monotonic()
-                is_sent = self._in_idle_time(self._round, lines)
+                is_sent = self._at_low_priority(self._round, lines)
                 pause_s = self._interval_s if is_sent else min(2 * pause_s or 1.0, _MAX_PAUSE_S)
                 self._say({})
                 if is_sent and not self._is_warm:
-                    self._in_idle_time(self._warm_up, lines)
+                    self._at_low_priority(self._warm_up, lines)
                 continue
             if order is None:
                 break
@@ -100,26 +101,26 @@ class SenderProcess:
         signal.alarm(_LAST_S)
         self._round()
 
-    def _in_idle_time(self, work: Callable[[], bool], lines: queue.Queue[_Line]) -> bool:
-        """Returns what ``work`` does, which gets idle time only, if there is some.
+    def _at_low_priority(self, work: Callable[[], bool], lines: queue.Queue[_Line]) -> bool:
+        """Returns what ``work`` does, at a low priority unless the machine is busy.
 
         In a thread of its own, because this one could not go back to the usual priority. Once the
-        driver has gone, nobody replaces a process that waits for idle time but itself.
+        driver has gone, nobody replaces a process that comes to nothing but itself.
         """
-        if not (self._settings["in_idle_time"] and _has_idle_time()):
+        if not (self._settings["at_low_priority"] and _leaves_room()):
             return work()
         results: list[bool] = []
 
         def run() -> None:
             with suppress(OSError):
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # of this thread
+                os.setpriority(os.PRIO_PROCESS, 0, os.nice(0) + _NICENESS)  # of this thread
             results.append(work())
 
         thread = threading.Thread(target=run, name="energytune-round")
         thread.start()
         while thread.is_alive() and os.getppid() == self._driver and not _is_last(lines):
             thread.join(_LOOK_S)
-        thread.join(_LAST_IDLE_S)
+        thread.join(_LAST_LOW_S)
         if thread.is_alive():
             self._begin_again()
         return bool(results and results[0])
@@ -127,7 +128,7 @@ class SenderProcess:
     def _begin_again(self) -> None:
         """Becomes a process at the usual priority, without a driver: it sends what is left."""
         reading, writing = os.pipe()
-        settings = json.dumps({**self._settings, "in_idle_time": False})
+        settings = json.dumps({**self._settings, "at_low_priority": False})
         os.write(writing, settings.encode() + b"\n")
         os.close(writing)
         os.dup2(reading, 0)
@@ -197,8 +198,10 @@ def _is_last(lines: queue.Queue[_Line]) -> bool:
         return bool(lines.queue) and lines.queue[-1].order is None
 
 
-def _has_idle_time() -> bool:
-    return hasattr(os, "SCHED_IDLE") and os.getloadavg()[0] <= _MAX_LOAD * (os.cpu_count() or 1)
+def _leaves_room() -> bool:
+    """Returns whether a low priority gets something; only Linux has one for a thread alone."""
+    is_busy = os.getloadavg()[0] > _MAX_LOAD * (os.cpu_count() or 1)
+    return sys.platform == "linux" and not is_busy
 
 
 def main() -> None:

@@ -103,7 +103,8 @@ def job_factory(folder: Path, *, tell_pid: bool = True, n_epochs: int = 3) -> Ca
                         if kind == "die" or not mark.exists():
                             mark.touch()
                             os.kill(os.getpid(), signal.SIGKILL)
-                yield Finished(0.5, 1, 1.0, {"pid": float(os.getpid()) if tell_pid else 0.0})
+                told = {"pid": float(os.getpid()), "niceness": float(os.nice(0))}
+                yield Finished(0.5, 1, 1.0, told if tell_pid else {"pid": 0.0})
             finally:
                 (folder / f"closed-{job.id}").touch()
 

@@ -108,6 +108,16 @@ def test_what_the_source_raises_reaches_the_caller(
     assert set(source.ends) == {"ok-1", "slow-2"} - set(source.todo)
 
 
+def test_a_ray_of_our_own_works_at_the_priority_of_the_search(
+    cluster_of_one: RayCluster, tmp_path: Path
+) -> None:
+    source = RecordingSource(["ok-1"])
+    run_jobs(cluster_of_one, source, job_factory(tmp_path))
+    finished = source.events("ok-1")[-1]
+    assert isinstance(finished, Finished)
+    assert finished.adaptation["niceness"] == os.nice(0)
+
+
 def test_a_ray_of_our_own_has_no_services_that_nobody_asks_for(cluster_of_two: RayCluster) -> None:
     lines = commands(running_below(os.getpid()))
     assert [line for line in lines if "raylet" in line]

@@ -24,6 +24,7 @@ def free_port() -> int:
 
 
 def main(temp_dir: str, folder: Path) -> None:
+    os.environ.update(RAY_worker_niceness="0")  # other tests keep the machine busy
     # it notes the address there whatever the temp_dir is, and does not make the folder
     os.makedirs(get_default_ray_temp_dir(), exist_ok=True)
     port, agent_port = free_port(), free_port()

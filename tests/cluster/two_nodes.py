@@ -13,6 +13,7 @@ from ray.cluster_utils import Cluster
 
 
 def main(temp_dir: str) -> None:
+    os.environ.update(RAY_worker_niceness="0")  # other tests keep the machine busy
     # it notes the address there whatever the temp_dir is, and does not make the folder
     os.makedirs(get_default_ray_temp_dir(), exist_ok=True)
     # Ray rewrites a head on 127.0.0.1 to the machine's address; others of the range stay.

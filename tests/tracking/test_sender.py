@@ -29,7 +29,7 @@ from energytune.tracking import (
     sender_child,
     sync,
 )
-from energytune.tracking.sender_child import waits_for_idle_time
+from energytune.tracking.sender_child import works_at_low_priority
 from energytune.tracking.store import locked
 from energytune.trial import TrialRecord
 from tests.postgres import free_port
@@ -145,7 +145,7 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(
 
 
 NO_LOAD = "import os; os.getloadavg = lambda: (0.0, 0.0, 0.0); "
-"""Before what a process runs: the machine has idle time, it says."""
+"""Before what a process runs: the machine is not busy, it says."""
 
 
 def store_lock(folder: Path) -> Path:
@@ -154,7 +154,7 @@ def store_lock(folder: Path) -> Path:
 
 
 @pytest.mark.integration
-def test_a_driver_that_waits_takes_another_process_for_one_without_idle_time(
+def test_a_driver_that_waits_takes_another_process_for_one_at_low_priority(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sender_child, "_BOOT", NO_LOAD + sender_child._BOOT)
@@ -165,7 +165,7 @@ def test_a_driver_that_waits_takes_another_process_for_one_without_idle_time(
     with locked(store_lock(tmp_path)):
         starved = sender.start().pid
         assert starved is not None
-        wait_until(lambda: waits_for_idle_time(starved))
+        wait_until(lambda: works_at_low_priority(starved))
         observer.finish()
         waiting = threading.Thread(target=lambda: n_left.append(sender.drain(PATIENCE_S)))
         waiting.start()
@@ -175,20 +175,20 @@ def test_a_driver_that_waits_takes_another_process_for_one_without_idle_time(
     assert n_left == [0]
     assert sender.problem is None
     assert sender.pid is not None
-    assert not waits_for_idle_time(sender.pid)
+    assert not works_at_low_priority(sender.pid)
     assert picture(uri)["s1"]["info"][1] == "FINISHED"
     sender.close()
 
 
 @pytest.mark.integration
-def test_without_a_driver_one_without_idle_time_begins_again_and_sends(tmp_path: Path) -> None:
+def test_without_a_driver_one_at_low_priority_begins_again_and_sends(tmp_path: Path) -> None:
     patched = f"import energytune.tracking.sender_child as c; c._BOOT = {NO_LOAD!r} + c._BOOT\n"
     with locked(store_lock(tmp_path)):
         driver, pid = start_driver(tmp_path, patched + DRIVER)
-        wait_until(lambda: waits_for_idle_time(pid))
+        wait_until(lambda: works_at_low_priority(pid))
         (tmp_path / "go").touch()
         assert driver.wait(PATIENCE_S) == -signal.SIGKILL
-        wait_until(lambda: not waits_for_idle_time(pid))
+        wait_until(lambda: not works_at_low_priority(pid))
         assert not is_gone(pid), "the same process, which has begun again"
     wait_until(lambda: is_gone(pid))
     assert sent_to(tmp_path) == journal_path(tmp_path).stat().st_size

@@ -1,4 +1,4 @@
-"""What is not asked for is done in idle time, and what waits for that in vain begins again."""
+"""What is not asked for is done at a low priority, and what gets no time there begins again."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from energytune.tracking.sender_process import SenderProcess, _Line
 LAST = _Line(None)
 
 
-def _policy() -> int:
-    return os.sched_getscheduler(threading.get_native_id())
+def _niceness() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SenderP
         "uri": f"sqlite:///{tmp_path}/mlflow.db",
         "artifact_root": None,
         "interval_s": 1.0,
-        "in_idle_time": True,
+        "at_low_priority": True,
     }
     with open(os.devnull, "wb") as said:
         yield SenderProcess(settings, said.fileno(), os.getppid())
@@ -39,43 +39,44 @@ def lines() -> queue.Queue[_Line]:
     return queue.Queue()
 
 
-def policy_of_work(process: SenderProcess, lines: queue.Queue[_Line]) -> int:
+def niceness_of_work(process: SenderProcess, lines: queue.Queue[_Line]) -> int:
     seen: list[int] = []
 
     def work() -> bool:
-        seen.append(_policy())
+        seen.append(_niceness())
         return True
 
-    assert process._in_idle_time(work, lines)
+    assert process._at_low_priority(work, lines)
     return seen[0]
 
 
-def test_work_that_nobody_asked_for_has_idle_time_only(
+def test_work_that_nobody_asked_for_has_a_low_priority(
     process: SenderProcess, lines: queue.Queue[_Line]
 ) -> None:
-    assert policy_of_work(process, lines) == os.SCHED_IDLE
-    assert _policy() == os.SCHED_OTHER
+    usual = os.nice(0)
+    assert niceness_of_work(process, lines) == usual + 10
+    assert _niceness() == usual
     lines.put(_Line({"do": "send"}))
     lines.put(LAST)
-    assert policy_of_work(process, lines) == os.SCHED_IDLE, "what ends in time is not cut off"
+    assert niceness_of_work(process, lines) == usual + 10, "what ends in time is not cut off"
 
 
 def test_failed_work_is_told(process: SenderProcess, lines: queue.Queue[_Line]) -> None:
-    assert not process._in_idle_time(lambda: False, lines)
+    assert not process._at_low_priority(lambda: False, lines)
 
 
-def test_a_machine_without_idle_time_gives_it_the_usual_priority(
+def test_a_busy_machine_gives_it_the_usual_priority(
     process: SenderProcess, lines: queue.Queue[_Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (1000.0, 0.0, 0.0))
-    assert policy_of_work(process, lines) == os.SCHED_OTHER
+    assert niceness_of_work(process, lines) == os.nice(0)
 
 
-def test_one_that_was_put_in_place_of_another_asks_for_no_idle_time(
+def test_one_that_was_put_in_place_of_another_has_the_usual_priority(
     process: SenderProcess, lines: queue.Queue[_Line]
 ) -> None:
-    process._settings["in_idle_time"] = False
-    assert policy_of_work(process, lines) == os.SCHED_OTHER
+    process._settings["at_low_priority"] = False
+    assert niceness_of_work(process, lines) == os.nice(0)
 
 
 @pytest.mark.parametrize("why", ["no more orders", "another parent"])
@@ -86,7 +87,7 @@ def test_work_that_gets_no_time_begins_again_once_the_driver_has_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sender_process, "_LOOK_S", 0.01)
-    monkeypatch.setattr(sender_process, "_LAST_IDLE_S", 0.01)
+    monkeypatch.setattr(sender_process, "_LAST_LOW_S", 0.01)
     starved, has_begun_again = threading.Event(), threading.Event()
 
     def begin_again(self: SenderProcess) -> None:
@@ -107,7 +108,7 @@ def test_work_that_gets_no_time_begins_again_once_the_driver_has_gone(
         return has_begun_again.wait(240)
 
     lines.put(_Line({"do": "drain"}))
-    assert not process._in_idle_time(work, lines)
+    assert not process._at_low_priority(work, lines)
     assert has_begun_again.is_set()
 
 
@@ -118,5 +119,5 @@ def test_a_round_says_what_went_wrong(
         raise OSError("no space left")
 
     monkeypatch.setattr(process, "_drain", fails)
-    assert not process._in_idle_time(process._round, lines)
+    assert not process._at_low_priority(process._round, lines)
     assert process._problem == "no space left"
