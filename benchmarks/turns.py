@@ -33,20 +33,21 @@ def take_turns(
         The turns of each process.
     """
     turns: list[list[Turn]] = [[] for _ in processes]
+    seen: list[set[psutil.Process]] = [set() for _ in processes]
     try:
-        for process in processes:
-            _signal_tree(process, signal.SIGSTOP)
+        for process, tree in zip(processes, seen, strict=True):
+            _signal_tree(process, signal.SIGSTOP, tree)
         while alive := [i for i, process in enumerate(processes) if process.poll() is None]:
             for i in alive:
                 began = time.perf_counter()
-                _signal_tree(processes[i], signal.SIGCONT)
+                _signal_tree(processes[i], signal.SIGCONT, seen[i])
                 with suppress(subprocess.TimeoutExpired):
                     processes[i].wait(None if len(alive) == 1 else slice_s)
                 turns[i].append((began, time.perf_counter()))
-                _signal_tree(processes[i], signal.SIGSTOP)
+                _signal_tree(processes[i], signal.SIGSTOP, seen[i])
     finally:
-        for process in processes:
-            _signal_tree(process, signal.SIGCONT)
+        for process, tree in zip(processes, seen, strict=True):
+            _signal_tree(process, signal.SIGCONT, tree)
     return turns
 
 
@@ -55,18 +56,25 @@ def active_s(turns: Sequence[Turn], begin: float, end: float) -> float:
     return sum(max(0.0, min(end, last) - max(begin, first)) for first, last in turns)
 
 
-def _signal_tree(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Sends a signal to a process and to whatever it has started, until nothing new turns up."""
-    told: set[int] = set()
-    while process.poll() is None:
-        try:
-            root = psutil.Process(process.pid)
-            new = [p for p in [root, *root.children(recursive=True)] if p.pid not in told]
-        except psutil.NoSuchProcess:
-            return
-        if not new:
+def _signal_tree(
+    process: subprocess.Popen[bytes], number: signal.Signals, seen: set[psutil.Process]
+) -> None:
+    """Sends a signal to a process and to whatever it has started, until nothing new turns up.
+
+    Args:
+        process: The process.
+        number: The signal.
+        seen: All that were found below it so far; a process whose parent has died is still told.
+    """
+    told: set[psutil.Process] = set()
+    while True:
+        with suppress(psutil.NoSuchProcess):
+            if process.poll() is None:
+                root = psutil.Process(process.pid)
+                seen.update([root, *root.children(recursive=True)])
+        if not (new := seen - told):
             return
         for one in new:
-            told.add(one.pid)
+            told.add(one)
             with suppress(psutil.NoSuchProcess):
                 one.send_signal(number)

@@ -3,8 +3,8 @@
 It reads orders from its standard input, JSON lines, the first of which are its settings, and says
 how it goes on its standard output, JSON lines too. It ends when its input does.
 
-What it does by itself it does at a low priority: next to a worker it has a tenth of a core, enough
-to keep what is sent up with the search. What the driver asks for, and waits for, is done at the
+What it does by itself it does at a low priority: next to a worker it has a tenth of a core, so that
+MLflow keeps up with the search. What the driver asks for, and waits for, is done at the
 usual priority. On a machine that others keep busy that tenth may be little, and by default only
 root may give back what a low priority has taken; so the driver replaces a process that does not
 come to its orders (:mod:`energytune.tracking.sender`). Without a driver it replaces itself.

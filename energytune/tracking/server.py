@@ -10,14 +10,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 import webbrowser
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from energytune.errors import ResourceError, TrackingError
 from energytune.paths import cache_dir
@@ -35,6 +36,8 @@ __all__ = ["UiServer", "serve_ui", "start_ui"]
 
 _LOOPBACK = ("127.0.0.1", "localhost")
 _SAY = partial(print, flush=True)
+_LOOK_S = 0.5
+"""Between two looks whether the server is still there."""
 _LIFELINE = """
 import os, runpy, signal, sys, threading
 
@@ -210,14 +213,41 @@ def serve_ui(
     except ResourceError as taken:
         say(f"{str(taken).split(' Name')[0]} A free one is taken instead.")
         server = start_ui(uri, host=host, port=0)
-    with server:
+    with server, _interrupts() as is_interrupted:
         try:
             server.wait_until_ready()
             say(f"MLflow: {server.url}   (Ctrl-C stops it)")
             _tell_pages(server.url, open_browser, say)
-            server.process.wait()
+            while server.process.poll() is None:
+                if is_interrupted.wait(_LOOK_S):
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
             say("Stopping MLflow.")
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Yields what Ctrl-C sets beside raising its exception.
+
+    That is lost where Python can't raise one, as in the callback of a lock of an import. Whoever
+    has another handler, or none, keeps it.
+    """
+    pressed = threading.Event()
+    usual = signal.default_int_handler
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not usual:
+        yield pressed
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def _tell_pages(url: str, open_browser: bool, say: Callable[[str], None]) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 
-from benchmarks.turns import active_s, take_turns
+from benchmarks.turns import _signal_tree, active_s, take_turns
 
 WORK = "import subprocess, sys; subprocess.run([sys.executable, '-c', {0!r}]); {0}"
 """It works twice, the first time in a process of its own."""
@@ -30,3 +32,23 @@ def test_processes_run_by_turns_with_all_they_started_and_all_end() -> None:
         assert len(own) > 3
         assert active_s(own, own[0][0], own[-1][1]) > 0.5
         assert all(active_s(other, begin, end) == 0.0 for begin, end in own)
+
+
+CHAIN = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {0!r}]).wait())"
+LEAF = "print('there', flush=True); input(); print('ended')"
+
+
+@pytest.mark.integration
+def test_a_process_whose_parent_dies_while_it_is_stopped_goes_on() -> None:
+    command = [sys.executable, "-c", CHAIN.format(CHAIN.format(LEAF))]
+    root = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert root.stdin is not None
+    assert root.stdout is not None
+    assert root.stdout.readline() == b"there\n"
+    seen: set[psutil.Process] = set()
+    _signal_tree(root, signal.SIGSTOP, seen)
+    (parent,) = psutil.Process(root.pid).children()
+    parent.kill()
+    _signal_tree(root, signal.SIGCONT, seen)
+    told, _ = root.communicate(b"\n", timeout=240)
+    assert set(told.split()) == {b"ended", b"-9"}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 from mlflow import MlflowClient
 
 from energytune.errors import ResourceError, TrackingError
+from energytune.tracking import server as server_module
 from energytune.tracking.journal import TrackingJournal
 from energytune.tracking.links import deep_link
 from energytune.tracking.names import UID_TAG
@@ -47,6 +50,56 @@ def test_another_host_is_refused_without_a_password(
 def test_a_folder_without_a_store_is_told(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="no MLflow store"):
         serve_ui(default_uri(tmp_path))
+
+
+class RunningServer:
+    """A server that answers and runs until it is stopped; ``meanwhile`` is done as it starts."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        self.url, self.process, self._meanwhile = "http://127.0.0.1:1", self, meanwhile
+        self.is_stopped = False
+
+    def wait_until_ready(self) -> None:
+        self._meanwhile()
+
+    def poll(self) -> None:
+        return None
+
+    def __enter__(self) -> RunningServer:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.is_stopped = True
+
+
+def test_ctrl_c_that_python_loses_in_a_callback_ends_the_ui(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: lost.append(told.exc_type))
+
+    def interrupt(_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:  # until the exception is raised here
+            pass
+
+    def lose_an_interrupt() -> None:
+        held = {"an object"}
+        kept = weakref.ref(held, interrupt)
+        del held
+        assert kept() is None
+
+    server = RunningServer(lose_an_interrupt)
+    monkeypatch.setattr(server_module, "start_ui", lambda *a, **k: server)
+    monkeypatch.setattr(server_module, "find_pages", lambda url: [])
+    default_store = tmp_path / "mlflow.db"
+    default_store.touch()
+    before, said = signal.getsignal(signal.SIGINT), []
+    serve_ui(f"sqlite:///{default_store}", say=said.append)
+    assert lost == [KeyboardInterrupt]
+    assert said[-1] == "Stopping MLflow."
+    assert server.is_stopped
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.integration
