@@ -1,13 +1,14 @@
-"""Looks at processes that may end, or have ended, while they are looked at."""
+"""Looks at processes that may end while they are looked at, and waits for what they do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import psutil
 
-__all__ = ["commands", "is_gone", "listening", "running_below"]
+__all__ = ["commands", "is_gone", "listening", "running_below", "wait_until"]
 
 
 def is_gone(process: psutil.Process | int) -> bool:
@@ -45,3 +46,12 @@ def listening(processes: Iterable[psutil.Process], port: int | None = None) -> s
                 if connection.status == psutil.CONN_LISTEN and port in (None, connection.laddr.port)
             }
     return found
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Returns when ``condition`` holds; fails if it does not for minutes."""
+    give_up_at = time.monotonic() + 240
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise AssertionError("it does not come")
+        time.sleep(0.02)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from energytune.tracking.sender_child import works_at_low_priority
 from energytune.tracking.store import locked
 from energytune.trial import TrialRecord
 from tests.postgres import free_port
-from tests.processes import is_gone
+from tests.processes import is_gone, wait_until
 from tests.tracking.test_replay import picture
 
 Make = Callable[..., TrialRecord]
@@ -58,13 +57,6 @@ except KeyboardInterrupt:
     observer.finish(metrics={"objective": 0.5})
     print(sender.stop(200), sender.problem, flush=True)
 """
-
-
-def wait_until(condition: Callable[[], Any]) -> None:
-    give_up_at = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < give_up_at, "it does not come"
-        time.sleep(0.02)
 
 
 def start_driver(folder: Path, code: str = DRIVER) -> tuple[subprocess.Popen[str], int]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.processes import is_gone, listening
+from tests.processes import is_gone, listening, wait_until
 from tests.tracking.three_searches import MODEL, ThreeSearches
 from tests.tracking.ui_process import UiProcess
 
@@ -39,13 +37,6 @@ def browser_that_notes(folder: Path) -> dict[str, str]:
     program.write_text(f'#!/bin/sh\necho "$1" > {folder}/opened\n')
     program.chmod(0o755)
     return {"BROWSER": f"{program} %s"}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    give_up_at = time.monotonic() + 240
-    while not condition():
-        assert time.monotonic() < give_up_at, "it does not come"
-        time.sleep(0.02)
 
 
 def opened_in(folder: Path) -> str:
