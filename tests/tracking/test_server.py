@@ -94,12 +94,16 @@ def test_ctrl_c_that_python_loses_in_a_callback_ends_the_ui(
     monkeypatch.setattr(server_module, "find_pages", lambda url: [])
     default_store = tmp_path / "mlflow.db"
     default_store.touch()
-    before, said = signal.getsignal(signal.SIGINT), []
-    serve_ui(f"sqlite:///{default_store}", say=said.append)
+    said: list[str] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as a program begins
+    try:
+        serve_ui(f"sqlite:///{default_store}", say=said.append)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert lost == [KeyboardInterrupt]
     assert said[-1] == "Stopping MLflow."
     assert server.is_stopped
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.integration
